@@ -1,0 +1,1 @@
+"""The vocabulary: frozen dataclasses with units in their names; standard library and numpy only."""

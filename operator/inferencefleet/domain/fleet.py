@@ -1,0 +1,128 @@
+"""What a user declares: the InferenceFleet, resolved (catalogue entries looked up, quantities parsed)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from inferencefleet.domain.capacity import EngineLimits
+from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.domain.model import ModelSpec
+from inferencefleet.domain.slo import Slo
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FleetKey:
+    """Namespace and name: the total order of fleets."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+class Mode(StrEnum):
+    """`Auto` acts, `Recommend` only says what it would do, `Off` does neither."""
+
+    AUTO = "Auto"
+    RECOMMEND = "Recommend"
+    OFF = "Off"
+
+
+class SpotPolicy(StrEnum):
+    """`Never` uses no spot; `Hedged` keeps the SLO through the loss of any one spot node; `Preferred` takes spot
+    whenever it is cheaper, up to the declared fraction, without spares."""
+
+    NEVER = "Never"
+    HEDGED = "Hedged"
+    PREFERRED = "Preferred"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedTraffic:
+    """The prior that is used until traffic is observed."""
+
+    requests_per_s: float
+    lengths: LengthMix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotTerms:
+    policy: SpotPolicy = SpotPolicy.HEDGED
+    max_fraction: float = 0.5
+    """Largest share of replicas that may live on spot, 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingTerms:
+    mode: Mode = Mode.AUTO
+    min_replicas: int = 1
+    max_replicas: int = 100
+    headroom: float = 0.7
+    """Planned utilisation of modelled capacity, 0..1."""
+    scale_up_stabilization_s: float = 0.0
+    scale_down_stabilization_s: float = 300.0
+    horizon_s: float | None = None
+    """How far to look ahead; None = the cold start of the pool considered plus one period."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTerms:
+    """How vLLM is started."""
+
+    image: str
+    tensor_parallel: int | None = None
+    """None = chosen by the planner for each GPU type."""
+    limits: EngineLimits = EngineLimits()
+    prefix_caching: bool = True
+    extra_args: tuple[str, ...] = ()
+    env: tuple[Mapping[str, Any], ...] = ()
+    """Kubernetes EnvVar objects, passed on as they are."""
+    drain_s: float = 60.0
+    """Time for running requests to finish after the endpoint is gone."""
+    startup_s: float = 1800.0
+    """Budget of the startup probe: image pull and a cold model load."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Why a spec cannot be planned: the field, the value, the rule, and a way out."""
+
+    code: str
+    """CamelCase condition reason."""
+    field: str
+    """Path in the object, `spec.model.id`."""
+    value: str
+    sentence: str
+    """The rule and the way out, with numbers."""
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value!r}: {self.sentence}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """One InferenceFleet, resolved. Only what the planner and the actuator read."""
+
+    key: FleetKey
+    uid: str
+    generation: int
+    model: ModelSpec
+    served_name: str
+    weights: NumberFormat
+    kv_cache: NumberFormat
+    engine: EngineTerms
+    slos: tuple[Slo, ...]
+    attainment: float
+    """Share of one-minute windows in which every SLO must hold, 0..1."""
+    expected: ExpectedTraffic
+    pools: tuple[str, ...] | None
+    """Names of the pools it may use; None = every pool."""
+    spot: SpotTerms = SpotTerms()
+    scaling: ScalingTerms = ScalingTerms()
+    annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

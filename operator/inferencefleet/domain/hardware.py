@@ -1,0 +1,69 @@
+"""What a GPU is, as far as sizing needs to know. Values are per GPU; datasheet peaks are dense (no sparsity)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class NumberFormat(StrEnum):
+    """How weights (or KV cache entries) are stored."""
+
+    BF16 = "bf16"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """Fraction of the datasheet peak that real kernels reach for one weight format."""
+
+    bandwidth: float
+    """MBU of weight reads, 0..1."""
+    compute: float
+    """MFU of matrix products, 0..1."""
+    moe_bandwidth: float
+    """MBU of expert weight reads in grouped products, 0..1."""
+    moe_compute: float
+    """MFU of grouped expert products, 0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One all-reduce over a tensor-parallel group of a given size."""
+
+    latency_s: float
+    """Fixed time of one call (alpha)."""
+    bandwidth_bytes_per_s: float
+    """Bus bandwidth for large messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSpec:
+    """One GPU type. `name` is the catalogue key (`H100-SXM`), or the user's own name for an explicit GPU."""
+
+    name: str
+    memory_bytes: float
+    """Memory the driver reports, before vLLM's `gpu_memory_utilization`."""
+    bandwidth_bytes_per_s: float
+    peak_flops: Mapping[NumberFormat, float]
+    """Dense peak in FLOP/s of the tensor cores by operand format; a format that is absent runs at the bf16 peak."""
+    efficiency: Mapping[NumberFormat, Efficiency]
+    """By weight format; always holds bf16."""
+    kv_bandwidth_efficiency: float
+    """MBU of decode attention."""
+    attention_compute_efficiency: float
+    """MFU of prefill attention."""
+    links: Mapping[int, Link] = field(default_factory=lambda: MappingProxyType({}))
+    """All-reduce by tensor-parallel size (2, 4, 8)."""
+    nvlink: bool = True
+    """False when GPUs of one node talk over PCIe only: tensor parallelism is then avoided."""
+    layer_overhead_s: float = 35e-6
+    moe_layer_overhead_s: float = 45e-6
+    source: str = ""
+    """Where the numbers are from, with a date."""

@@ -1,0 +1,30 @@
+"""Prompt and output lengths as a joint sample: means are not enough to size a replica."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LengthMix:
+    """Equally likely requests: entry i of both arrays is one request. Shapes (n,), tokens, n >= 1."""
+
+    prompt_tokens: Tokens
+    output_tokens: Tokens
+    prefix_hit_ratio: float = 0.0
+    """Share of prompt tokens found in the prefix cache, 0..1."""
+    source: str = "declared"
+    """`declared` (from the spec), `observed` (from histograms) or `blended`."""
+
+    @property
+    def mean_prompt_tokens(self) -> float:
+        return float(self.prompt_tokens.mean())
+
+    @property
+    def mean_output_tokens(self) -> float:
+        return float(self.output_tokens.mean())

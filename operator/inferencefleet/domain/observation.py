@@ -1,0 +1,128 @@
+"""What the cluster and Prometheus say about one fleet. Missing is never zero: absent values are None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+
+class Phase(StrEnum):
+    """Where one replica is on its way to serving, and out again."""
+
+    UNSCHEDULED = "Unscheduled"
+    """No node yet: pending is not capacity."""
+    STARTING = "Starting"
+    """Bound to a node: pulling, loading, compiling."""
+    READY = "Ready"
+    FAILED = "Failed"
+    """Crash-looping or image not found: will not become ready by itself."""
+    TERMINATING = "Terminating"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """One vLLM pod."""
+
+    name: str
+    pool: str
+    phase: Phase
+    node: str | None
+    since_s: float
+    """When it entered this phase (epoch seconds)."""
+    created_s: float
+    doomed: bool = False
+    """Its node has an interruption notice or is being drained."""
+    message: str = ""
+    """The scheduler's or kubelet's own words, when it is stuck."""
+    tensor_parallel: int = 1
+    deletion_cost: int = 0
+    """`pod-deletion-cost` as annotated now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadState:
+    """The Deployment of one fleet in one pool, as it is in the cluster."""
+
+    pool: str
+    replicas: int
+    """`spec.replicas`."""
+    tensor_parallel: int
+    spec_hash: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Increase of a Prometheus histogram over the window."""
+
+    bounds: tuple[float, ...]
+    """Upper bounds, ascending, the last one is infinity."""
+    counts: tuple[float, ...]
+    """Observations in each bucket (not cumulative). Same length as `bounds`."""
+    total: float
+    sum: float
+
+    @property
+    def mean(self) -> float | None:
+        return self.sum / self.total if self.total > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMetrics:
+    """Engine gauges of one fleet in one pool, summed over its pods unless said otherwise."""
+
+    engines: int
+    """Pods that answered within the freshness limit."""
+    running: float
+    waiting: float
+    kv_cache_usage_mean: float | None
+    kv_cache_usage_max: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMetrics:
+    """All that Prometheus said about one fleet in one query round. Counters are increases per second over `window_s`."""
+
+    at_s: float
+    """Time of the oldest sample that is used (epoch seconds)."""
+    window_s: float
+    pools: Mapping[str, PoolMetrics] = field(default_factory=lambda: MappingProxyType({}))
+    completions_per_s: float | None = None
+    """Finished requests, aborted ones excluded."""
+    in_system_growth_per_s: float | None = None
+    """Rate of change of running + waiting: what arrived and has not finished."""
+    prompt_tokens_per_s: float | None = None
+    output_tokens_per_s: float | None = None
+    preemptions_per_s: float | None = None
+    prefix_hit_ratio: float | None = None
+    prompt_tokens: Histogram | None = None
+    output_tokens: Histogram | None = None
+    ttft_s: Histogram | None = None
+    itl_s: Histogram | None = None
+    e2e_s: Histogram | None = None
+    ttft_long_s: Histogram | None = None
+    """As `ttft_s`, over the attainment window."""
+    itl_long_s: Histogram | None = None
+    e2e_long_s: Histogram | None = None
+
+    @property
+    def running(self) -> float:
+        return sum(pool.running for pool in self.pools.values())
+
+    @property
+    def waiting(self) -> float:
+        return sum(pool.waiting for pool in self.pools.values())
+
+    @property
+    def engines(self) -> int:
+        return sum(pool.engines for pool in self.pools.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsGap:
+    """Metrics that should be there and are not."""
+
+    code: str
+    """`PrometheusUnreachable`, `NoSamples`, `StaleSamples`."""
+    sentence: str

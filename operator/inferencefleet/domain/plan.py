@@ -1,0 +1,178 @@
+"""The one output of `plan()`: what should be, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape
+from inferencefleet.domain.fleet import FleetKey, Problem
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.domain.pool import Exhaustion
+from inferencefleet.domain.snapshot import FleetMemory
+
+
+class Reason(StrEnum):
+    """Why the plan is what it is; CamelCase, stable, used as condition and Event reasons."""
+
+    # sized to demand
+    DEMAND_MET = "DemandMet"
+    SCALED_UP = "ScaledUp"
+    SCALED_DOWN = "ScaledDown"
+    RAMP_AHEAD = "RampAhead"
+    BACKLOG_DRAIN = "BacklogDrain"
+    DECLARED_TRAFFIC = "DeclaredTraffic"
+    # clamps
+    MIN_REPLICAS = "MinReplicas"
+    MAX_REPLICAS = "MaxReplicas"
+    STABILIZING = "Stabilizing"
+    WAITING_FOR_REPLACEMENT = "WaitingForReplacement"
+    METRICS_MISSING = "MetricsMissing"
+    PAUSED = "Paused"
+    RECOMMEND_ONLY = "RecommendOnly"
+    # capacity
+    REPLACING_DOOMED = "ReplacingDoomed"
+    POOL_EXHAUSTED = "PoolExhausted"
+    POOL_LIMIT = "PoolLimit"
+    SPOT_LIMIT = "SpotLimit"
+    SPOT_HEDGE = "SpotHedge"
+    NOT_ENOUGH_GPUS = "NotEnoughGPUs"
+    # refusals
+    UNKNOWN_POOL = "UnknownPool"
+    NO_POOLS = "NoPools"
+    MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
+    SLO_UNREACHABLE = "SLOUnreachable"
+    INVALID_SPEC = "InvalidSpec"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One step of the derivation: a named clamp or choice, with its numbers."""
+
+    code: Reason
+    sentence: str
+    before: float | None = None
+    after: float | None = None
+    """Quantity before and after the step (replicas unless the sentence says otherwise)."""
+
+    @property
+    def changed(self) -> bool:
+        return self.before != self.after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What arrives and what must be worked off."""
+
+    arrivals_per_s: float
+    """Requests per second arriving now (declared when nothing is observed)."""
+    backlog_requests: float
+    """Waiting requests above what a healthy engine queue holds."""
+    observed: bool
+    lengths: LengthMix
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Upper bound of demand over the horizon."""
+
+    horizon_s: float
+    level_per_s: float
+    trend_per_s2: float
+    noise_per_s: float
+    """Standard deviation of recent arrivals around the trend."""
+    backlog_drain_per_s: float
+    upper_per_s: float
+    """What is planned for, requests per second."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizing:
+    """One replica of this fleet in one pool."""
+
+    pool: str
+    shape: ReplicaShape
+    capacity: ReplicaCapacity
+    planned_requests_per_s: float
+    """Capacity x headroom x exp(-sigma): what the plan counts on."""
+    marginal_price_per_hour: float
+    price_per_hour: float
+
+    @property
+    def usable(self) -> bool:
+        return self.planned_requests_per_s > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolPlan:
+    """Target of one fleet in one pool."""
+
+    pool: str
+    shape: ReplicaShape
+    replicas: int
+    """What the Deployment should ask for now."""
+    placed: int
+    """What placement wants before guards; differs while a decrease is held back."""
+    ready: int
+    starting: int
+    blocked: int
+    doomed: int
+    reason: Reason
+    sentence: str
+    victims: tuple[str, ...] = ()
+    """Pods that should die first if this pool shrinks, best victim first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetPlan:
+    """The decision for one fleet with its derivation."""
+
+    key: FleetKey
+    pools: tuple[PoolPlan, ...]
+    demand: Demand | None
+    forecast: Forecast | None
+    sizings: tuple[Sizing, ...]
+    verdicts: tuple[Verdict, ...]
+    reason: Reason
+    sentence: str
+    act: bool
+    """False: report only (mode Recommend or Off, or a refusal)."""
+    problems: tuple[Problem, ...] = ()
+    hourly_cost: float = 0.0
+    marginal_hourly_cost: float = 0.0
+    memory: FleetMemory = FleetMemory()
+
+    @property
+    def replicas(self) -> int:
+        return sum(pool.replicas for pool in self.pools)
+
+    @property
+    def ready(self) -> int:
+        return sum(pool.ready for pool in self.pools)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolOutlook:
+    """What the plan knows of one pool after all fleets are placed."""
+
+    pool: str
+    gpus_total: int
+    gpus_used: int
+    """Requested by replicas bound to nodes, of fleets and others."""
+    gpus_planned: int
+    exhaustion: Exhaustion | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """All decisions of one tick."""
+
+    at_s: float
+    fleets: tuple[FleetPlan, ...]
+    pools: tuple[PoolOutlook, ...]
+    memory: Mapping[FleetKey, FleetMemory] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,89 @@
+"""Where GPUs come from: the GPUPool, resolved, and what is observed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from inferencefleet.domain.hardware import GpuSpec
+
+
+class CapacityType(StrEnum):
+    """Reserved is paid whether used or not; spot can be taken back on a short notice."""
+
+    RESERVED = "Reserved"
+    ON_DEMAND = "OnDemand"
+    SPOT = "Spot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """One GPUPool, resolved."""
+
+    name: str
+    uid: str
+    generation: int
+    gpu: GpuSpec
+    resource_name: str
+    """Extended resource that pods ask for, `nvidia.com/gpu`."""
+    gpus_per_node: int
+    capacity_type: CapacityType
+    price_per_gpu_hour: float
+    """In `currency`; of a reserved pool what the reservation costs."""
+    currency: str
+    max_gpus: int | None
+    """None = no limit of ours."""
+    node_selector: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    provision_p50_s: float = 180.0
+    provision_p95_s: float = 600.0
+    """Prior: a pod that is unschedulable for longer marks the pool exhausted."""
+    spot_notice_s: float = 120.0
+
+    @property
+    def marginal_price_per_gpu_hour(self) -> float:
+        """What one more GPU costs: a reserved GPU is paid already."""
+        return 0.0 if self.capacity_type is CapacityType.RESERVED else self.price_per_gpu_hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState:
+    """One node of a pool."""
+
+    name: str
+    pool: str
+    gpus: int
+    """Allocatable GPUs of the pool's resource."""
+    ready: bool
+    doomed: bool
+    """An interruption notice or a drain is known: what runs there dies soon."""
+    schedulable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhaustion:
+    """A pool that did not deliver: no new replicas before `until_s`, then one probe."""
+
+    since_s: float
+    until_s: float
+    strikes: int
+    """Consecutive failures; the back-off doubles with each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState:
+    """A pool as observed."""
+
+    pool: Pool
+    nodes: tuple[NodeState, ...] = ()
+    gpus_used_by_others: int = 0
+    """GPUs on the pool's nodes requested by pods that belong to no fleet."""
+    exhaustion: Exhaustion | None = None
+    """As last reported in its status; survives a restart."""
+
+    @property
+    def gpus_total(self) -> int:
+        return sum(node.gpus for node in self.nodes if node.ready)

@@ -1,0 +1,81 @@
+"""The one input of `plan()`: everything a decision needs, with the time as a field of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
+from inferencefleet.domain.pool import PoolState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetMemory:
+    """What the planner must remember of one fleet between ticks. Bounded; rebuilt safely when lost."""
+
+    arrivals: tuple[tuple[float, float], ...] = ()
+    """(epoch seconds, requests per second), oldest first: the recent past for the forecast."""
+    recommendations: tuple[tuple[float, int], ...] = ()
+    """(epoch seconds, replicas) inside the stabilization windows, as the HorizontalPodAutoscaler keeps them."""
+    tensor_parallel: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    """By GPU type: the choice that running replicas were made with; kept until the spec changes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetState:
+    """One fleet as declared and as observed."""
+
+    fleet: Fleet
+    metrics: FleetMetrics | MetricsGap
+    replicas: tuple[Replica, ...] = ()
+    workloads: tuple[WorkloadState, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenFleet:
+    """A fleet whose spec cannot be read: nothing about it is changed, its replicas keep their GPUs."""
+
+    key: FleetKey
+    uid: str
+    generation: int
+    problems: tuple[Problem, ...]
+    workloads: tuple[WorkloadState, ...] = ()
+    replicas: tuple[Replica, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokenPool:
+    """A pool whose spec cannot be read."""
+
+    name: str
+    generation: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerSettings:
+    """Constants of planning that belong to the installation, not to a fleet."""
+
+    period_s: float = 15.0
+    metrics_max_age_s: float = 60.0
+    """Samples older than this are stale: hold or up, never down."""
+    exhausted_backoff_s: float = 180.0
+    """First back-off of a pool that does not deliver; doubles up to one hour."""
+    starting_s: float = 90.0
+    """Prior for model load after a node is there."""
+    arrivals_kept_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The world at `at_s` (epoch seconds). Tuples are sorted by key, so equal worlds are equal snapshots."""
+
+    at_s: float
+    fleets: tuple[FleetState, ...]
+    pools: tuple[PoolState, ...]
+    broken_fleets: tuple[BrokenFleet, ...] = ()
+    broken_pools: tuple[BrokenPool, ...] = ()
+    memory: Mapping[FleetKey, FleetMemory] = field(default_factory=lambda: MappingProxyType({}))
+    settings: PlannerSettings = PlannerSettings()
