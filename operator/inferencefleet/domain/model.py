@@ -63,6 +63,10 @@ class ModelSpec:
     sliding_window_tokens: int | None = None
     mla: MlaShape | None = None
     moe: MoeShape | None = None
+    linear_parameters: int = 0
+    """Parameters of one linear-attention (or state-space) layer, its MLP not counted."""
+    linear_state_bytes: int = 0
+    """Constant state of one such layer for one sequence."""
     source: str = ""
 
     @property

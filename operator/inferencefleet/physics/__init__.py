@@ -1,0 +1,1 @@
+"""What one replica can do: weights, KV cache, step time, prefill, queueing, parallelism, cold start. Pure."""

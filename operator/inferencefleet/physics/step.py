@@ -1,0 +1,239 @@
+"""Time of one engine step (sizing physics 1.3): a roofline with separate terms.
+
+`n` sequences decode one token each and `P` prompt tokens are prefilled in the same step, m = n + P:
+
+    linear layers    smax4(weight bytes / bandwidth, 2 parameters m / compute)
+    routed experts   smax3(touched experts' bytes / bandwidth, 2 k parameters m / compute)
+    output head      smax4(head bytes / bandwidth, 2 V h (n + 1 when prefilling) / compute)
+    decode attention KV cache bytes read / bandwidth
+    prompt attention 2 H (d_q + d_v) P S_p per layer / compute
+    all-reduce       2 a layer: latency + 2 (tp - 1) / tp * m h 2 bytes / link bandwidth
+    overhead         step + layers + MoE layers + sequences
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.domain.hardware import Efficiency, GpuSpec, Link, NumberFormat
+from inferencefleet.domain.model import ModelSpec
+from inferencefleet.physics.kv import full_bytes_per_token, sliding_bytes_per_token, state_bytes_per_sequence
+from inferencefleet.physics.weights import BYTES_PER_WEIGHT, dense_format, parameters
+
+STEP_OVERHEAD_S = 1.0e-3
+SEQUENCE_OVERHEAD_S = 10e-6
+HEAD_COMPUTE_EFFICIENCY = 0.7
+MHA_KV_EFFICIENCY_GAIN = 0.82 / 0.65
+"""Decode attention reads faster when every query head has its own KV head (2.3)."""
+DEFAULT_LINK = Link(latency_s=10e-6, bandwidth_bytes_per_s=100e9)
+"""For a GPU whose links are unknown."""
+
+Seconds = NDArray[np.float64]
+_PRIOR = Scales()
+
+
+class StepModel:
+    """The step time of one replica with everything that does not change precomputed.
+
+    `seconds` is for callers that ask one step at a time in a hot loop (the simulator): floats in, float out.
+    `seconds_array` is the same formula over arrays.
+    """
+
+    __slots__ = (
+        "_attention",
+        "_attention_window",
+        "_expert_compute",
+        "_expert_memory",
+        "_expert_miss_log",
+        "_full",
+        "_head_compute",
+        "_head_memory",
+        "_linear_compute",
+        "_linear_memory4",
+        "_overhead",
+        "_per_token",
+        "_sequence",
+        "_sliding",
+        "_state",
+        "_window",
+    )
+
+    def __init__(self, shape: ReplicaShape, scales: Scales = _PRIOR) -> None:
+        model, gpu, tp = shape.model, shape.gpu, shape.tensor_parallel
+        count = parameters(model)
+        dense = dense_format(model, shape.weights)
+        bandwidth = tp * gpu.bandwidth_bytes_per_s / scales.memory
+        compute = tp / scales.compute
+        bf16 = gpu.peak_flops[NumberFormat.BF16]
+
+        efficiency = efficiency_of(gpu, dense)
+        linear_bytes = count.dense * BYTES_PER_WEIGHT[dense]
+        self._linear_memory4 = (linear_bytes / (bandwidth * efficiency.bandwidth)) ** 4
+        self._linear_compute = 2 * count.dense / (compute * gpu.peak_flops.get(dense, bf16) * efficiency.compute)
+
+        head_rate = efficiency_of(gpu, NumberFormat.BF16).bandwidth
+        self._head_memory = 2 * count.head / (bandwidth * head_rate)
+        self._head_compute = 2 * count.head / (compute * bf16 * HEAD_COMPUTE_EFFICIENCY)
+
+        self._expert_memory = self._expert_compute = self._expert_miss_log = 0.0
+        if model.moe:
+            efficiency = efficiency_of(gpu, shape.weights)
+            peak = gpu.peak_flops.get(shape.weights, bf16)
+            share = model.moe.experts_per_token / model.moe.experts
+            expert_bytes = count.experts * BYTES_PER_WEIGHT[shape.weights]
+            self._expert_memory = expert_bytes / (bandwidth * efficiency.moe_bandwidth)
+            self._expert_compute = 2 * count.experts * share / (compute * peak * efficiency.moe_compute)
+            # log(1 - k/E): a token misses a given expert with this log-probability. All experts chosen: never misses.
+            self._expert_miss_log = math.log1p(-share) if share < 1 else -math.inf
+
+        kv_rate = bandwidth * gpu.kv_bandwidth_efficiency
+        if model.mla is None and model.kv_heads == model.heads:
+            kv_rate *= MHA_KV_EFFICIENCY_GAIN
+        self._full = full_bytes_per_token(shape) / kv_rate
+        self._sliding = sliding_bytes_per_token(shape) / kv_rate
+        self._window = float(model.sliding_window_tokens or math.inf)
+
+        attention = 2 * _attention_width(model) / (compute * bf16 * gpu.attention_compute_efficiency)
+        self._attention = attention * model.full_attention_layers
+        self._attention_window = attention * model.sliding_attention_layers
+
+        overhead = STEP_OVERHEAD_S + model.layers * gpu.layer_overhead_s
+        overhead += (model.moe.layers if model.moe else 0) * gpu.moe_layer_overhead_s
+        self._overhead = overhead * scales.overhead
+        self._sequence = SEQUENCE_OVERHEAD_S * scales.overhead
+        # A linear-attention layer reads and writes its whole state for each token.
+        self._state = 2 * state_bytes_per_sequence(shape) / bandwidth
+        self._per_token = 0.0
+        if tp > 1:
+            link = _link(gpu, tp)
+            volume = 2 * (tp - 1) / tp * model.hidden * 2 / link.bandwidth_bytes_per_s
+            self._overhead += 2 * model.layers * link.latency_s * scales.overhead
+            self._per_token = 2 * model.layers * volume * scales.memory
+
+    def seconds(
+        self,
+        decode_seqs: float,
+        context_tokens_sum: float,
+        prefill_tokens: float = 0.0,
+        prefill_context_tokens: float = 0.0,
+    ) -> float:
+        """Seconds of one step.
+
+        `decode_seqs` sequences decode, with `context_tokens_sum` tokens in the cache together. `prefill_tokens` prompt
+        tokens are computed, each of which attends to `prefill_context_tokens` tokens on average: those cached before
+        its chunk plus half of the chunk (average over all prefilled tokens when several prompts share the step).
+        """
+        tokens = decode_seqs + prefill_tokens
+        compute = self._linear_compute * tokens
+        compute *= compute
+        total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * decode_seqs
+        total += math.sqrt(math.sqrt(self._linear_memory4 + compute * compute))
+        if self._expert_memory:
+            memory = -self._expert_memory * math.expm1(self._expert_miss_log * tokens) if tokens else 0.0
+            compute = self._expert_compute * tokens
+            total += math.cbrt(memory * memory * memory + compute * compute * compute)
+        memory = self._head_memory * self._head_memory
+        compute = self._head_compute * (decode_seqs + (1.0 if prefill_tokens else 0.0))
+        compute *= compute
+        total += math.sqrt(math.sqrt(memory * memory + compute * compute))
+        total += self._full * context_tokens_sum
+        if self._sliding and decode_seqs:
+            total += self._sliding * min(context_tokens_sum, decode_seqs * self._window)
+        if prefill_tokens:
+            total += self._attention * prefill_tokens * prefill_context_tokens
+            total += self._attention_window * prefill_tokens * min(prefill_context_tokens, self._window)
+        return total
+
+    def seconds_array(
+        self,
+        decode_seqs: ArrayLike,
+        context_tokens_sum: ArrayLike,
+        prefill_tokens: ArrayLike = 0.0,
+        prefill_context_tokens: ArrayLike = 0.0,
+    ) -> Seconds:
+        """`seconds` over arrays that broadcast together."""
+        seqs = np.asarray(decode_seqs, dtype=np.float64)
+        prefill = np.asarray(prefill_tokens, dtype=np.float64)
+        return (
+            self.shared_array(seqs, prefill)
+            + self.decode_attention_array(seqs, np.asarray(context_tokens_sum, dtype=np.float64))
+            + self.prefill_attention_array(prefill, np.asarray(prefill_context_tokens, dtype=np.float64))
+        )
+
+    def shared_array(self, seqs: Seconds, prefill: Seconds) -> Seconds:
+        """The terms that depend on token counts but not on contexts."""
+        tokens = seqs + prefill
+        head_compute = self._head_compute * (seqs + (prefill > 0))
+        total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * seqs
+        total = total + np.sqrt(np.sqrt(self._linear_memory4 + _fourth(self._linear_compute * tokens)))
+        total += np.sqrt(np.sqrt(self._head_memory**4 + _fourth(head_compute)))
+        if self._expert_memory:
+            if math.isinf(self._expert_miss_log):
+                memory = self._expert_memory * (tokens > 0)
+            else:
+                memory = -self._expert_memory * np.expm1(self._expert_miss_log * tokens)
+            compute = self._expert_compute * tokens
+            total += np.cbrt(memory * memory * memory + compute * compute * compute)
+        return np.asarray(total)
+
+    def decode_attention_array(self, seqs: Seconds, context_tokens_sum: Seconds) -> Seconds:
+        """Reading the KV cache of the decoding sequences."""
+        total = self._full * context_tokens_sum
+        if self._sliding:
+            total = total + self._sliding * np.minimum(context_tokens_sum, seqs * _finite(self._window))
+        return np.asarray(total)
+
+    def prefill_attention_array(self, prefill: Seconds, context_tokens: Seconds) -> Seconds:
+        """Attention of prompt tokens to `context_tokens` tokens each."""
+        total = self._attention * prefill * context_tokens
+        if self._attention_window:
+            total = total + self._attention_window * prefill * np.minimum(context_tokens, self._window)
+        return np.asarray(total)
+
+
+def step_time_s(
+    shape: ReplicaShape,
+    decode_seqs: ArrayLike,
+    mean_context_tokens: ArrayLike,
+    prefill_tokens: ArrayLike = 0.0,
+    prefill_context_tokens: ArrayLike = 0.0,
+    scales: Scales = _PRIOR,
+) -> Seconds:
+    """Seconds of one step; the four arrays broadcast. See `StepModel.seconds` for their meaning."""
+    seqs = np.asarray(decode_seqs, dtype=np.float64)
+    total = seqs * np.asarray(mean_context_tokens, dtype=np.float64)
+    return StepModel(shape, scales).seconds_array(seqs, total, prefill_tokens, prefill_context_tokens)
+
+
+def efficiency_of(gpu: GpuSpec, weights: NumberFormat) -> Efficiency:
+    """Efficiency for a weight format; a format the GPU entry does not list behaves like bf16."""
+    return gpu.efficiency.get(weights, gpu.efficiency[NumberFormat.BF16])
+
+
+def _attention_width(model: ModelSpec) -> float:
+    """H (d_q + d_v) of one layer."""
+    if model.mla is not None:
+        mla = model.mla
+        return float(model.heads * (mla.qk_nope_head_dim + mla.qk_rope_head_dim + mla.v_head_dim))
+    return float(model.heads * 2 * model.head_dim)
+
+
+def _link(gpu: GpuSpec, tensor_parallel: int) -> Link:
+    """The all-reduce of this group size, else of the nearest size that is known."""
+    if not gpu.links:
+        return DEFAULT_LINK
+    return gpu.links[min(gpu.links, key=lambda size: (abs(size - tensor_parallel), -size))]
+
+
+def _fourth(values: Seconds) -> Seconds:
+    square = values * values
+    return np.asarray(square * square)
+
+
+def _finite(window: float) -> float:
+    # 0 sequences x an infinite window would be NaN.
+    return window if math.isfinite(window) else 1e18
