@@ -1,0 +1,77 @@
+"""What every model of the API shares: camelCase names, cross-field rules, and the marks that only Kubernetes knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
+
+from inferencefleet.api.quantity import DURATION_PATTERN, MEMORY_PATTERN
+
+GROUP = "inferencefleet.io"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+JsonObject = dict[str, Any]
+
+
+class ApiModel(BaseModel):
+    """Unknown fields are ignored: the API server prunes them, and an older operator must survive a newer CRD."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    def to_json(self) -> JsonObject:
+        """As the API server wants it: camelCase, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def rule(expression: str, says: str, *, at: str | None = None) -> JsonObject:
+    """One CEL rule. `says` is itself a CEL expression for a string, so that the message can quote the bad value."""
+    found: JsonObject = {"rule": expression, "messageExpression": says}
+    if at is not None:
+        found["fieldPath"] = at
+    return found
+
+
+def rules(*found: JsonObject) -> ConfigDict:
+    """Put rules on an object; inherits everything else from `ApiModel`."""
+    return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(found)})
+
+
+def marks(**kubernetes: Any) -> JsonObject:
+    """`marks(list_type="map")` is `x-kubernetes-list-type: map`."""
+    return {f"x-kubernetes-{name.replace('_', '-')}": value for name, value in kubernetes.items()}
+
+
+EMPTY: JsonObject = {"default": {}}
+"""For optional blocks: without an empty default the API server would not fill in the defaults inside."""
+
+
+@dataclass(frozen=True, eq=False)
+class Extra:
+    """Adds keys to the JSON schema; unlike `json_schema_extra` it survives a `Field()` at the place of use."""
+
+    keys: JsonObject
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonObject:
+        return handler(core) | self.keys
+
+
+def _text(pattern: str, cure: str) -> Extra:
+    """A short string with a pattern. The rule repeats the pattern in words that help: the API server shows both."""
+    escaped = pattern.replace("\\", "\\\\")
+    says = f"'\"' + self + '\" is not valid here: write {cure}'"
+    return Extra(
+        {"pattern": pattern, "maxLength": 16} | marks(validations=[rule(f"self.matches('{escaped}')", says)]),
+    )
+
+
+Duration = Annotated[str, _text(DURATION_PATTERN, "a number with a unit (ms, s, m or h), for example 800ms, 2s or 5m")]
+AutoOrDuration = Annotated[
+    str, _text(f"^auto$|{DURATION_PATTERN}", "auto, or a number with a unit (ms, s, m or h), for example 90s")
+]
+Memory = Annotated[str, _text(MEMORY_PATTERN, "a number with a unit (Gi, Mi, Ti, G, M or T), for example 80Gi")]
+Timestamp = Annotated[str, Extra({"format": "date-time"})]

@@ -1,0 +1,391 @@
+"""InferenceFleet: what a user declares. Descriptions are what `kubectl explain` says, so they teach.
+
+Only fields that something reads are here; each has its counterpart in `domain.fleet`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from inferencefleet.api.base import EMPTY, ApiModel, AutoOrDuration, Duration, Extra, marks, rule, rules
+from inferencefleet.api.flags import OWNED_FLAGS
+from inferencefleet.api.status_fleet import FleetStatus
+from inferencefleet.domain.fleet import Mode, SpotPolicy
+from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.slo import SloMetric
+
+_OWNED = "[" + ", ".join(f"'{flag}'" for flag in OWNED_FLAGS) + "]"
+_IS_OWNED = f"arg.split('=')[0].replace('_', '-') in {_OWNED}"
+
+TensorParallelSize = Annotated[
+    Literal["auto", 1, 2, 4, 8], Extra({"enum": ["auto", 1, 2, 4, 8]} | marks(int_or_string=True))
+]
+
+
+class KvCacheFormat(StrEnum):
+    """`auto` is what vLLM does by default: the format of the model's activations, bf16."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    FP8 = "fp8"
+
+
+class ModelBlock(ApiModel):
+    id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Hugging Face id of the model, for example Qwen/Qwen3-32B. It is looked up in the catalogue that "
+        "is "
+        "built into the operator; for a model that is not there, give spec.model.architecture as well.",
+    )
+    architecture: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
+        None,
+        description="The model's Hugging Face config.json as YAML, only needed for models that are not in the built-in "
+        "catalogue (it wins over the catalogue when both exist). Sizing reads the shape from it: num_hidden_layers, "
+        "hidden_size, num_attention_heads, num_key_value_heads, head_dim, intermediate_size, vocab_size and the keys "
+        "of "
+        "mixture-of-experts and latent attention. No weights are read.",
+    )
+    weights: NumberFormat | None = Field(
+        None,
+        description="Number format of the weights. Default: the format of the published checkpoint, bf16 for most. fp8 "
+        "quantises a bf16 checkpoint while loading, halves its memory and speeds up decoding; the other formats need a "
+        "checkpoint that is published in them.",
+    )
+    kv_cache: KvCacheFormat = Field(
+        KvCacheFormat.AUTO,
+        description="Number format of the KV cache. auto (the default) stores bf16; fp8 doubles the tokens that fit, "
+        "at a "
+        "small loss of quality.",
+    )
+    max_model_len: int | None = Field(
+        None,
+        ge=256,
+        le=10_000_000,
+        description="Longest prompt plus output of one request, in tokens; vLLM refuses longer requests. Default: the "
+        "model's own limit, at most 32768. Larger values leave room for fewer requests at once.",
+    )
+    served_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Model name that clients send in the OpenAI API. Default: spec.model.id.",
+    )
+
+
+class EnvVar(ApiModel):
+    name: str = Field(min_length=1, description="Name of the environment variable.")
+    value: str | None = Field(None, description="Its value.")
+    value_from: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
+        None,
+        description="Source of the value as in a pod: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef.",
+    )
+
+
+class EngineBlock(ApiModel):
+    model_config = rules(
+        rule(
+            "self.maxNumSeqs <= self.maxNumBatchedTokens",
+            "'maxNumSeqs is ' + string(self.maxNumSeqs) + ', above maxNumBatchedTokens, ' + "
+            "string(self.maxNumBatchedTokens) + ': every running request needs one token of each step. Lower "
+            "maxNumSeqs "
+            "or raise maxNumBatchedTokens.'",
+            at=".maxNumSeqs",
+        )
+    )
+
+    image: str = Field(
+        "vllm/vllm-openai:v0.18.1",
+        min_length=1,
+        max_length=500,
+        description="Container image of vLLM with a version tag. From v0.18 on vLLM finishes running requests before "
+        "it "
+        "stops; older images abort them.",
+    )
+    tensor_parallel_size: TensorParallelSize = Field(
+        "auto",
+        description="GPUs of one replica: 1, 2, 4 or 8, or auto (the default), which takes for each GPU type the "
+        "smallest "
+        "size that fits the model and keeps the SLO.",
+    )
+    max_num_seqs: int = Field(
+        256, ge=1, le=8192, description="Most requests that one replica runs at the same time; the rest wait."
+    )
+    max_num_batched_tokens: int = Field(
+        8192,
+        ge=64,
+        le=1_048_576,
+        description="Most tokens that one engine step computes. Larger steps speed up prompts (TTFT), smaller ones "
+        "keep "
+        "running requests smooth (ITL).",
+    )
+    gpu_memory_utilization: float = Field(
+        0.90, ge=0.1, le=0.99, description="Fraction of GPU memory that vLLM may use, for example 0.90."
+    )
+    prefix_caching: bool = Field(
+        True,
+        description="Keep the KV cache of finished prompts, so that a prompt with the same beginning skips that work.",
+    )
+    extra_args: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
+        default_factory=list,
+        max_length=64,
+        description='More arguments for vllm serve, one per entry, for example "--enable-expert-parallel" or '
+        '"--reasoning-parser=qwen3". Flags that have a field here, and --disable-log-stats, are refused.',
+        json_schema_extra=marks(
+            list_type="atomic",
+            validations=[
+                rule(
+                    f"self.all(arg, !({_IS_OWNED}))",
+                    f"'extraArgs must not hold \"' + self.filter(arg, {_IS_OWNED})[0] + '\": the operator passes this "
+                    f"flag "
+                    "itself or depends on it. Use the field of the same name in spec.model, spec.engine or "
+                    "spec.scaling, "
+                    "or remove it.'",
+                )
+            ],
+        ),
+    )
+    env: list[EnvVar] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Environment of the vLLM container, as in a pod; for example HF_TOKEN from a Secret.",
+        json_schema_extra=marks(list_type="map", list_map_keys=["name"]),
+    )
+
+
+class SloBlock(ApiModel):
+    """Class docstrings are not shown to users; the description of the list is."""
+
+    metric: SloMetric = Field(
+        description="What is timed, as the client sees it. ttft: time to first token, from the request to the first "
+        "word. "
+        "itl: inter-token latency, the pause between words. e2e: the whole request.",
+    )
+    percentile: Literal[50, 90, 95, 99] = Field(
+        description="Percent of all values that must be within the target: 50, 90, 95 or 99.",
+    )
+    target: Duration = Field(
+        description="The longest allowed time with its unit (ms, s, m or h), for example 800ms or 2s.",
+    )
+
+
+class LengthBlock(ApiModel):
+    model_config = rules(
+        rule(
+            "!has(self.p95) || self.p95 >= self.mean",
+            "'p95 is ' + string(self.p95) + ', below the mean, ' + string(self.mean) + ': 95 of 100 requests are at "
+            "most "
+            "p95 tokens long, so give a p95 of at least the mean, or leave it out.'",
+            at=".p95",
+        ),
+        rule(
+            "!has(self.p99) || self.p99 >= (has(self.p95) ? self.p95 : self.mean)",
+            "'p99 is ' + string(self.p99) + ', below p95 or the mean: raise p99, or leave it out.'",
+            at=".p99",
+        ),
+    )
+
+    mean: float = Field(ge=1, le=10_000_000, description="Mean tokens per request, for example 1000.")
+    p95: float | None = Field(
+        None,
+        ge=1,
+        le=10_000_000,
+        description="Tokens that 95 of 100 requests stay within. Default: estimated from the mean, assuming the usual "
+        "long tail. Long requests decide how many GPUs the SLO needs, so give it if you know it.",
+    )
+    p99: float | None = Field(
+        None, ge=1, le=10_000_000, description="Tokens that 99 of 100 requests stay within. Default: estimated."
+    )
+
+
+class ExpectedBlock(ApiModel):
+    requests_per_second: float = Field(
+        ge=0, le=1_000_000, description="Requests per second of the whole fleet, for example 4."
+    )
+    prompt_tokens: LengthBlock = Field(description="Length of prompts (input) in tokens.")
+    output_tokens: LengthBlock = Field(description="Length of answers (output) in tokens.")
+    prefix_hit_ratio: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of prompt tokens, 0 to 1, that are found in the prefix cache: high for long system prompts "
+        "and "
+        "chats, 0 (the default) when prompts have nothing in common.",
+    )
+
+
+class TrafficBlock(ApiModel):
+    expected: ExpectedBlock = Field(
+        description="What you expect. The first replicas are sized from it; as soon as Prometheus has seen real "
+        "traffic, "
+        "what is observed takes its place.",
+    )
+
+
+class SpotBlock(ApiModel):
+    policy: SpotPolicy = Field(
+        SpotPolicy.HEDGED,
+        description="Never: no spot GPUs. Hedged (the default): spot as far as the SLO survives the loss of any one "
+        "spot "
+        "node. Preferred: spot whenever it is cheaper, without spares.",
+    )
+    max_fraction: float = Field(
+        0.5, ge=0, le=1, description="Largest share of replicas on spot, 0 to 1. Default 0.5: at most every second one."
+    )
+
+
+class PlacementBlock(ApiModel):
+    pools: list[Annotated[str, Field(min_length=1, max_length=63)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=50,
+        description="Names of the GPUPools that the fleet may use, in any order: the cheapest that keeps the SLO is "
+        "filled "
+        "first. Default: every pool (see kubectl get gpool).",
+        json_schema_extra=marks(list_type="set"),
+    )
+    spot: SpotBlock = Field(
+        default_factory=SpotBlock, description="How far the fleet may live on spot GPUs.", json_schema_extra=EMPTY
+    )
+
+
+class ScalingRules(ApiModel):
+    stabilization_window_seconds: int | None = Field(
+        None,
+        ge=0,
+        le=3600,
+        description="As in a HorizontalPodAutoscaler: look back over this many seconds and act on the most cautious "
+        "recommendation in them. Default: 0 for scaleUp, 300 for scaleDown.",
+    )
+
+
+class BehaviorBlock(ApiModel):
+    scale_up: ScalingRules = Field(
+        default_factory=ScalingRules, description="How replicas are added.", json_schema_extra=EMPTY
+    )
+    scale_down: ScalingRules = Field(
+        default_factory=ScalingRules, description="How replicas are removed.", json_schema_extra=EMPTY
+    )
+
+
+class ScalingBlock(ApiModel):
+    model_config = rules(
+        rule(
+            "self.minReplicas <= self.maxReplicas",
+            "'minReplicas is ' + string(self.minReplicas) + ', above maxReplicas, ' + string(self.maxReplicas) + "
+            "': lower minReplicas or raise maxReplicas.'",
+            at=".minReplicas",
+        )
+    )
+
+    mode: Mode = Field(
+        Mode.AUTO,
+        description="Auto (the default) acts. Recommend leaves replicas alone and only writes what it would do to "
+        "status.recommendation. Off neither acts nor recommends.",
+    )
+    min_replicas: int = Field(
+        1,
+        ge=1,
+        le=10_000,
+        description="Fewest replicas, whatever the traffic. kubectl scale ifleet sets this field: it raises or lowers "
+        "the "
+        "floor, and the fleet still grows above it with demand.",
+    )
+    max_replicas: int = Field(100, ge=1, le=10_000, description="Most replicas, whatever the traffic.")
+    headroom: float = Field(
+        0.7,
+        ge=0.1,
+        le=1,
+        description="Planned utilisation: the share of a replica's capacity, 0.1 to 1, that the plan counts on. "
+        "Default "
+        "0.7. The rest absorbs bursts; lower is safer and dearer.",
+    )
+    horizon: AutoOrDuration = Field(
+        "auto",
+        description="How far to look ahead when traffic grows. auto (the default): as long as a new replica takes from "
+        "decision to serving. Or a duration, for example 10m.",
+    )
+    behavior: BehaviorBlock = Field(
+        default_factory=BehaviorBlock,
+        description="How fast to follow, as in a HorizontalPodAutoscaler.",
+        json_schema_extra=EMPTY,
+    )
+    drain: Duration = Field(
+        "60s",
+        description="Time for running requests to finish when a replica is removed, for example 60s. On spot it is "
+        "cut to "
+        "what the pool's notice allows.",
+    )
+    startup: Duration = Field(
+        "30m",
+        description="Longest time from container start until vLLM serves, with an empty cache; then the container is "
+        "restarted. 30m suits 70B models.",
+    )
+
+
+class FleetSpec(ApiModel):
+    model_config = rules(
+        rule(
+            "self.engine.prefixCaching || self.traffic.expected.prefixHitRatio == 0.0",
+            "'traffic.expected.prefixHitRatio is ' + string(self.traffic.expected.prefixHitRatio) + ' while "
+            "engine.prefixCaching is false: without the cache nothing is hit. Set prefixHitRatio to 0 or "
+            "prefixCaching to "
+            "true.'",
+            at=".traffic.expected.prefixHitRatio",
+        )
+    )
+
+    model: ModelBlock = Field(description="Which model is served, and in which number formats.")
+    engine: EngineBlock = Field(
+        default_factory=EngineBlock,
+        description="How vLLM is started. The defaults are right for most.",
+        json_schema_extra=EMPTY,
+    )
+    slo: list[SloBlock] = Field(
+        min_length=1,
+        max_length=12,
+        description="Service level objectives: how fast answers must be. Each entry reads 'percentile percent of "
+        "metric "
+        "are at most target', for example {metric: ttft, percentile: 95, target: 2s}: 95 of 100 requests get their "
+        "first "
+        "token within two seconds. All entries must hold at once; the fleet is the cheapest that keeps them. One entry "
+        "for each metric and percentile.",
+        json_schema_extra=marks(list_type="map", list_map_keys=["metric", "percentile"]),
+    )
+    attainment: float = Field(
+        0.99,
+        ge=0.5,
+        le=0.9999,
+        description="Share of one-minute windows, 0.5 to 0.9999, in which every entry of spec.slo must hold. Default "
+        "0.99: "
+        "99 of 100 minutes. Status says what was reached.",
+    )
+    traffic: TrafficBlock = Field(description="What the fleet has to serve.")
+    placement: PlacementBlock = Field(
+        default_factory=PlacementBlock,
+        description="Which GPUs the fleet may use.",
+        json_schema_extra=EMPTY,
+    )
+    scaling: ScalingBlock = Field(
+        default_factory=ScalingBlock,
+        description="How many replicas there may be, and how fast that changes.",
+        json_schema_extra=EMPTY,
+    )
+
+
+class InferenceFleet(ApiModel):
+    model_config = rules(
+        rule(
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$') && self.metadata.name != 'vllm'",
+            "'the name \"' + self.metadata.name + '\" cannot be used: it becomes the name of a Service and part of "
+            "others. "
+            "Use at most 40 lower-case letters, digits and dashes, starting with a letter, and not vllm (a Service of "
+            "that name sets VLLM_PORT in other pods and breaks their engines).'",
+        )
+    )
+
+    spec: FleetSpec = Field(description="What you want: model, speed, traffic, and where it may run.")
+    status: FleetStatus | None = Field(None, description="What is, what is planned, and why.")
