@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
@@ -39,7 +40,7 @@ _LETTERS = {"F": AttentionKind.FULL, "S": AttentionKind.SLIDING, "L": AttentionK
 
 
 def model(hf_id: str) -> ModelSpec:
-    """The model with this Hugging Face id (case does not matter) or alias."""
+    """The model with this Hugging Face id (case does not matter) or alias; an alias keeps its own id."""
     found = _ids().get(hf_id.strip().lower())
     if found is None:
         near = ", ".join(closest(hf_id, [*models(), *ALIASES]))
@@ -47,7 +48,8 @@ def model(hf_id: str) -> ModelSpec:
             f"unknown model {hf_id!r}; closest: {near}. "
             "Use one of these, or describe the architecture (the fields of its config.json) explicitly."
         )
-    return models()[found]
+    id, entry = found
+    return replace(models()[entry], id=id)
 
 
 @cache
@@ -58,9 +60,10 @@ def models() -> Mapping[str, ModelSpec]:
 
 
 @cache
-def _ids() -> Mapping[str, str]:
-    ids = {alias.lower(): name for alias, name in ALIASES.items()}
-    return ids | {name.lower(): name for name in models()}
+def _ids() -> Mapping[str, tuple[str, str]]:
+    """Lower-case id -> the id as published, and the entry that has its shapes."""
+    ids = {alias.lower(): (alias, entry) for alias, entry in ALIASES.items()}
+    return ids | {name.lower(): (name, name) for name in models()}
 
 
 def to_record(spec: ModelSpec) -> dict[str, Any]:

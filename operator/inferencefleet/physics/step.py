@@ -194,6 +194,16 @@ class StepModel:
             total = total + self._attention_window * prefill * np.minimum(context_tokens, self._window)
         return np.asarray(total)
 
+    def prompt_attention_array(self, cached: Seconds, new: Seconds) -> Seconds:
+        """Attention of whole prompts: `new` tokens that follow `cached` ones, whatever the chunks."""
+        total = self._attention * new * (cached + new / 2)
+        if self._attention_window:
+            end = cached + new
+            total = total + self._attention_window * (
+                _window_area(end, self._window) - _window_area(cached, self._window)
+            )
+        return np.asarray(total)
+
 
 def step_time_s(
     shape: ReplicaShape,
@@ -227,6 +237,12 @@ def _link(gpu: GpuSpec, tensor_parallel: int) -> Link:
     if not gpu.links:
         return DEFAULT_LINK
     return gpu.links[min(gpu.links, key=lambda size: (abs(size - tensor_parallel), -size))]
+
+
+def _window_area(tokens: Seconds, window: float) -> Seconds:
+    """Integral of min(s, window) from 0 to `tokens`."""
+    inside = np.minimum(tokens, window)
+    return np.asarray(inside * inside / 2 + (tokens - inside) * window)
 
 
 def _fourth(values: Seconds) -> Seconds:

@@ -1,0 +1,53 @@
+"""Chunked prefill (sizing physics 1.4): what a prompt adds to the steps that carry it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.step import StepModel
+
+Floats = NDArray[np.float64]
+
+
+def new_tokens(prompt_tokens: ArrayLike, prefix_hit_ratio: float) -> Floats:
+    """Prompt tokens to compute: those the prefix cache lacks, at least one (the engine always computes the last)."""
+    return np.maximum(1.0, np.asarray(prompt_tokens, dtype=np.float64) * (1.0 - prefix_hit_ratio))
+
+
+def chunk_budget(max_num_batched_tokens: float, decode_seqs: ArrayLike) -> Floats:
+    """Prompt tokens one step can take beside `decode_seqs` decoding sequences."""
+    return np.maximum(1.0, max_num_batched_tokens - np.asarray(decode_seqs, dtype=np.float64))
+
+
+def chunk_count(tokens: ArrayLike, budget: ArrayLike) -> Floats:
+    """Steps that a prompt of `tokens` new tokens is spread over."""
+    return np.asarray(np.ceil(np.asarray(tokens) / np.asarray(budget)))
+
+
+def extension_s(
+    step: StepModel, decode_seqs: ArrayLike, prompt_tokens: ArrayLike, prefix_hit_ratio: float, budget: ArrayLike
+) -> Floats:
+    """Seconds that prefilling a prompt adds to the steps of `decode_seqs` decoding sequences; arrays broadcast.
+
+    ext(I | n) = sum over chunks of T_step(n, chunk) - T_step(n). All chunks but the last are full, and attention is
+    integrated over the prompt, so no loop over chunks is needed.
+    """
+    seqs = np.asarray(decode_seqs, dtype=np.float64)
+    room = np.asarray(budget, dtype=np.float64)
+    prompt = np.asarray(prompt_tokens, dtype=np.float64)
+    new = new_tokens(prompt, prefix_hit_ratio)
+    chunks = chunk_count(new, room)
+    last = new - (chunks - 1) * room
+    base = step.shared_array(seqs, np.zeros(()))
+    full = step.shared_array(seqs, room) - base
+    shared = (chunks - 1) * full + step.shared_array(seqs, last) - base
+    return np.asarray(shared + step.prompt_attention_array(prompt - new, new))
+
+
+def mean_attended_tokens(lengths: LengthMix) -> float:
+    """Mean context that one prefilled token attends to: cached prefix plus half of the new tokens."""
+    new = new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio)
+    cached = lengths.prompt_tokens - new
+    return float((new * (cached + new / 2)).sum() / new.sum())

@@ -1,0 +1,175 @@
+"""A replica under load (sizing physics 1.4): from resident sequences to rate, residence and inter-token latency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.kv import sequence_bytes
+from inferencefleet.physics.prefill import chunk_budget, chunk_count, extension_s, mean_attended_tokens, new_tokens
+from inferencefleet.physics.step import StepModel
+
+Floats = NDArray[np.float64]
+
+GRID = 24
+STEPS = 512
+"""Sampled engine steps for ITL percentiles."""
+MOST_CHUNKS = 48
+"""Chunks of different prompts that are followed in one sampled step; the token budget ends it long before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Load:
+    """Steady states of one replica over a grid of resident sequences; arrays have shape (k,) unless said."""
+
+    step: StepModel
+    lengths: LengthMix
+    """Clipped to the maximum model length."""
+    seqs: Floats
+    """Mean resident sequences, ascending, the last is the most the replica holds."""
+    rate: Floats
+    """Requests/s that keep so many resident; ascending."""
+    decode_step_s: Floats
+    """A step without prefill."""
+    extension_s: Floats
+    """Prefill cost of each request of the mix, shape (k, requests)."""
+    chunks: Floats
+    """Steps that each prompt is spread over, shape (k, requests)."""
+    budget: Floats
+    """Prompt tokens that fit in one step."""
+    residence_s: Floats
+    itl_mean_s: Floats
+    context_tokens: float
+    """Mean cached tokens of a resident sequence."""
+
+    def at(self, rate: float, values: Floats) -> Floats:
+        """`values` (k, ...) interpolated at an arrival rate."""
+        place = float(np.interp(rate, self.rate, np.arange(self.rate.size, dtype=np.float64)))
+        low = min(int(place), self.rate.size - 2)
+        share = place - low
+        return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+
+
+def clip_lengths(lengths: LengthMix, max_model_len: int) -> LengthMix:
+    """What the engine lets through: prompt and output together within the maximum model length."""
+    prompt = np.clip(lengths.prompt_tokens, 1.0, max_model_len - 1.0)
+    output = np.clip(lengths.output_tokens, 1.0, np.maximum(1.0, max_model_len - prompt))
+    return LengthMix(
+        prompt_tokens=prompt,
+        output_tokens=output,
+        prefix_hit_ratio=lengths.prefix_hit_ratio,
+        source=lengths.source,
+    )
+
+
+def mean_context_tokens(lengths: LengthMix) -> float:
+    """S = E[I] + E[O^2] / (2 E[O]): long outputs are resident longer, so the mean is length-biased (1.4)."""
+    prompt, output = lengths.prompt_tokens, lengths.output_tokens
+    return float((output * (prompt + output / 2)).sum() / output.sum())
+
+
+def resident_bytes(shape: ReplicaShape, lengths: LengthMix) -> tuple[float, float]:
+    """Mean and root mean square of the KV cache bytes of a resident sequence at a random moment."""
+    prompt, output = lengths.prompt_tokens, lengths.output_tokens
+    # Three-point Gauss quadrature over how much of the output exists so far.
+    weight = output[:, None] * np.array([5.0, 8.0, 5.0]) / 18.0 / output.sum()
+    size = sequence_bytes(shape, prompt[:, None] + output[:, None] * np.array([0.1127, 0.5, 0.8873]))
+    return float((weight * size).sum()), float(np.sqrt((weight * size * size).sum()))
+
+
+def load(shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: float) -> Load:
+    """Steady states for up to `most_seqs` resident sequences.
+
+    R(n) = (O - 1 + c) T_d(n) + n ext and X(n) = n / R(n), with ext averaged over the whole length distribution (it is
+    convex in the prompt length). Below one resident sequence the replica idles between requests.
+    """
+    step = StepModel(shape, scales)
+    context = mean_context_tokens(lengths)
+    seqs = np.concatenate(([most_seqs / 1e4, most_seqs / 10], np.geomspace(1.0, max(1.0, most_seqs), GRID)))
+    seqs = np.unique(np.minimum(seqs, most_seqs))
+    busy = np.maximum(seqs, 1.0)
+    decode = step.seconds_array(busy, busy * context)
+    budget = chunk_budget(shape.limits.max_num_batched_tokens, busy)
+    new = new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio)
+    chunks = chunk_count(new, budget[:, None])
+    extension = extension_s(step, busy[:, None], lengths.prompt_tokens, lengths.prefix_hit_ratio, budget[:, None])
+    mean_extension, mean_chunks = extension.mean(axis=1), chunks.mean(axis=1)
+    tokens_after_first = max(lengths.mean_output_tokens - 1.0, 0.0)
+    residence = (tokens_after_first + mean_chunks) * decode + busy * mean_extension
+    return Load(
+        step=step,
+        lengths=lengths,
+        seqs=seqs,
+        rate=np.maximum.accumulate(seqs / residence),
+        decode_step_s=decode,
+        extension_s=extension,
+        chunks=chunks,
+        budget=budget,
+        residence_s=residence,
+        itl_mean_s=decode + (busy - 1) * mean_extension / max(tokens_after_first, 1.0),
+        context_tokens=context,
+    )
+
+
+def itl_percentiles_s(state: Load, percentiles: Iterable[int]) -> dict[int, Floats]:
+    """Inter-token latency percentiles at each grid point, shape (k,) each.
+
+    A token interval is one engine step, and a step is long when it carries prompt chunks. Chunks of the other n - 1
+    sequences arrive as a Poisson stream with a mean of (n - 1) c / (O - 1 + c) a step; the prompt tokens of a step are
+    their sum, up to the token budget. The step time grows with these tokens, so its percentile is the step time at
+    their percentile (1.4, which has one chunk a step).
+    """
+    busy = np.maximum(state.seqs, 1.0)
+    chunks = state.chunks.mean(axis=1)
+    arrivals = (busy - 1) * chunks / (max(state.lengths.mean_output_tokens - 1.0, 0.0) + chunks)
+    carried = np.sort(_carried_tokens(state, arrivals), axis=1)
+    attended = mean_attended_tokens(state.lengths)
+    found = {}
+    for percentile in percentiles:
+        tokens = carried[:, min(STEPS - 1, int(STEPS * percentile / 100))]
+        times = state.step.seconds_array(busy, busy * state.context_tokens, tokens, attended)
+        found[percentile] = np.maximum.accumulate(times)
+    return found
+
+
+def _carried_tokens(state: Load, arrivals: Floats) -> Floats:
+    """Prompt tokens in each sampled step, shape (k, STEPS)."""
+    count_levels, size_levels = _step_sample()
+    sizes = _chunk_sizes(state)
+    sums = np.cumsum(sizes[(size_levels * sizes.size).astype(np.intp)], axis=1)
+    sums = np.concatenate((np.zeros((STEPS, 1)), sums), axis=1)
+    rows = np.arange(STEPS)
+    return np.stack(
+        [
+            np.minimum(sums[rows, _poisson_quantiles(mean, count_levels)], budget)
+            for mean, budget in zip(arrivals, state.budget, strict=True)
+        ]
+    )
+
+
+def _chunk_sizes(state: Load) -> Floats:
+    """Sizes of all chunks of the mix, ascending; the token budget of the middle of the grid stands for all."""
+    middle = state.budget.size // 2
+    budget, chunks = float(state.budget[middle]), state.chunks[middle]
+    new = new_tokens(state.lengths.prompt_tokens, state.lengths.prefix_hit_ratio)
+    return np.sort(np.concatenate((new - (chunks - 1) * budget, np.full(int((chunks - 1).sum()), budget))))
+
+
+def _poisson_quantiles(mean: float, levels: Floats) -> NDArray[np.intp]:
+    """Counts at these levels, at most MOST_CHUNKS."""
+    ratios = np.concatenate(([0.0], np.log(max(mean, 1e-300) / np.arange(1, MOST_CHUNKS))))
+    cumulative = np.cumsum(np.exp(np.cumsum(ratios) - mean))
+    return np.searchsorted(cumulative, levels)
+
+
+@lru_cache(maxsize=1)
+def _step_sample() -> tuple[Floats, Floats]:
+    """Levels for the number of chunks in a step (evenly spread) and for their sizes; fixed, so plans repeat."""
+    sizes = np.random.default_rng(20240607).random((STEPS, MOST_CHUNKS))
+    return (np.arange(STEPS) + 0.5) / STEPS, sizes
