@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
-from inferencefleet.api.quantity import DURATION_PATTERN, MEMORY_PATTERN
+from inferencefleet.api.quantity import DURATION_PATTERN, MEMORY_PATTERN, parse_duration, parse_memory
 
 GROUP = "inferencefleet.io"
 VERSION = "v1alpha1"
@@ -69,9 +69,33 @@ def _text(pattern: str, cure: str) -> Extra:
     )
 
 
-Duration = Annotated[str, _text(DURATION_PATTERN, "a number with a unit (ms, s, m or h), for example 800ms, 2s or 5m")]
-AutoOrDuration = Annotated[
-    str, _text(f"^auto$|{DURATION_PATTERN}", "auto, or a number with a unit (ms, s, m or h), for example 90s")
+def _a_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+def _auto_or_a_duration(text: str) -> str:
+    return text if text == "auto" else _a_duration(text)
+
+
+def _a_memory_size(text: str) -> str:
+    parse_memory(text)
+    return text
+
+
+Duration = Annotated[
+    str,
+    AfterValidator(_a_duration),
+    _text(DURATION_PATTERN, "a number with a unit (ms, s, m or h), for example 800ms, 2s or 5m"),
 ]
-Memory = Annotated[str, _text(MEMORY_PATTERN, "a number with a unit (Gi, Mi, Ti, G, M or T), for example 80Gi")]
+AutoOrDuration = Annotated[
+    str,
+    AfterValidator(_auto_or_a_duration),
+    _text(f"^auto$|{DURATION_PATTERN}", "auto, or a number with a unit (ms, s, m or h), for example 90s"),
+]
+Memory = Annotated[
+    str,
+    AfterValidator(_a_memory_size),
+    _text(MEMORY_PATTERN, "a number with a unit (Gi, Mi, Ti, G, M or T), for example 80Gi"),
+]
 Timestamp = Annotated[str, Extra({"format": "date-time"})]

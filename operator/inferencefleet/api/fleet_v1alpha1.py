@@ -157,7 +157,13 @@ class EngineBlock(ApiModel):
 
 
 class SloBlock(ApiModel):
-    """Class docstrings are not shown to users; the description of the list is."""
+    model_config = rules(
+        rule(
+            r"!self.target.matches('^0+(\\.0+)?(ms|s|m|h)$')",
+            "'target is ' + self.target + ': no answer takes no time. Write for example 800ms or 2s.'",
+            at=".target",
+        )
+    )
 
     metric: SloMetric = Field(
         description="What is timed, as the client sees it. ttft: time to first token, from the request to the first "

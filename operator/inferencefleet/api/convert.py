@@ -1,0 +1,115 @@
+"""Custom resources as the API server returns them -> the vocabulary of the planner.
+
+Bad input never raises: it comes back as `Problem`s, so that one bad object cannot disturb the others.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from inferencefleet.api.convert_fleet import convert_fleet
+from inferencefleet.api.convert_pool import POOL_LABEL, convert_pool
+from inferencefleet.api.problems import problem
+from inferencefleet.api.times import from_timestamp
+from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.pool import Exhaustion, Pool
+
+__all__ = ["POOL_LABEL", "exhaustion_from_manifest", "fleet_from_manifest", "pool_from_manifest"]
+
+Manifest = Mapping[str, Any]
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Cache(Generic[T]):
+    """Specs change rarely and are read every tick. One entry for each object, the least recently used goes first.
+
+    The spec is compared as well: uid and generation mean nothing for manifests that never met an API server.
+    """
+
+    size: int
+    entries: OrderedDict[str, tuple[int, Any, T]] = field(default_factory=OrderedDict)
+
+    def get(self, uid: str, generation: int, spec: Any, make: Callable[[], T]) -> T:
+        known = self.entries.get(uid)
+        if known is not None and known[0] == generation and known[1] == spec:
+            self.entries.move_to_end(uid)
+            return known[2]
+        made = make()
+        if uid:
+            self.entries[uid] = (generation, spec, made)
+            self.entries.move_to_end(uid)
+            if len(self.entries) > self.size:
+                self.entries.popitem(last=False)
+        return made
+
+
+_fleets: _Cache[Fleet | tuple[Problem, ...]] = _Cache(size=10_000)
+_pools: _Cache[Pool | tuple[Problem, ...]] = _Cache(size=10_000)
+
+
+def fleet_from_manifest(manifest: Manifest) -> Fleet | tuple[Problem, ...]:
+    """The fleet, or everything that is wrong with it."""
+    meta = _metadata(manifest)
+    if isinstance(meta, Problem):
+        return (meta,)
+    key = FleetKey(meta.namespace, meta.name)
+    identity = (key, manifest.get("spec"))
+    fleet = _fleets.get(
+        meta.uid, meta.generation, identity, lambda: convert_fleet(manifest, key, meta.uid, meta.generation)
+    )
+    if isinstance(fleet, Fleet) and fleet.annotations != meta.annotations:
+        # Annotations (pause) change without a new generation, so they are not part of the cached conversion.
+        fleet = replace(fleet, annotations=MappingProxyType(dict(meta.annotations)))
+    return fleet
+
+
+def pool_from_manifest(manifest: Manifest) -> Pool | tuple[Problem, ...]:
+    """The pool, or everything that is wrong with it."""
+    meta = _metadata(manifest)
+    if isinstance(meta, Problem):
+        return (meta,)
+    identity = (meta.name, manifest.get("spec"))
+    return _pools.get(
+        meta.uid, meta.generation, identity, lambda: convert_pool(manifest, meta.name, meta.uid, meta.generation)
+    )
+
+
+def exhaustion_from_manifest(manifest: Manifest) -> Exhaustion | None:
+    """What the pool's status remembers of failed deliveries; None when it says nothing readable."""
+    try:
+        saved = manifest["status"]["exhaustion"]
+        return Exhaustion(
+            since_s=from_timestamp(saved["since"]),
+            until_s=from_timestamp(saved["until"]),
+            strikes=int(saved["strikes"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metadata:
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    annotations: Mapping[str, str]
+
+
+def _metadata(manifest: Manifest) -> _Metadata | Problem:
+    meta = manifest.get("metadata") if isinstance(manifest, Mapping) else None
+    if not isinstance(meta, Mapping) or not isinstance(meta.get("name"), str):
+        return problem("metadata.name", "", "is required; give the object a name.")
+    generation = meta.get("generation")
+    return _Metadata(
+        namespace=str(meta.get("namespace") or "default"),
+        name=meta["name"],
+        uid=str(meta.get("uid") or ""),
+        generation=generation if isinstance(generation, int) else 0,
+        annotations=meta.get("annotations") or {},
+    )

@@ -1,0 +1,167 @@
+"""InferenceFleet manifest -> `domain.Fleet`: catalogue entries looked up, quantities parsed, defaults resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from inferencefleet import catalog
+from inferencefleet.api.checks import fleet_problems
+from inferencefleet.api.fleet_v1alpha1 import (
+    ExpectedBlock,
+    FleetSpec,
+    InferenceFleet,
+    KvCacheFormat,
+    ModelBlock,
+    ScalingBlock,
+)
+from inferencefleet.api.problems import from_validation, problem
+from inferencefleet.api.quantity import parse_duration
+from inferencefleet.domain.capacity import EngineLimits
+from inferencefleet.domain.fleet import EngineTerms, ExpectedTraffic, Fleet, FleetKey, Problem, ScalingTerms, SpotTerms
+from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.domain.model import ModelSpec
+from inferencefleet.domain.slo import Slo
+from inferencefleet.physics.lengths import lognormal_mix
+
+DEFAULT_MODEL_LEN_TOKENS = 32_768
+"""Longer contexts are rare and cost concurrency: whoever needs them says so."""
+
+
+def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generation: int) -> Fleet | tuple[Problem, ...]:
+    try:
+        spec = InferenceFleet.model_validate(manifest).spec
+    except ValidationError as error:
+        return from_validation(error, "inferencefleet")
+    if found := tuple(fleet_problems(key.name, spec)):
+        return found
+    model = _model(spec.model)
+    if isinstance(model, Problem):
+        return (model,)
+    length = spec.model.max_model_len or min(model.max_context_tokens, DEFAULT_MODEL_LEN_TOKENS)
+    if found := _too_long(spec, model, length):
+        return found
+    lengths = _lengths(spec.traffic.expected)
+    if isinstance(lengths, Problem):
+        return (lengths,)
+    return Fleet(
+        key=key,
+        uid=uid,
+        generation=generation,
+        model=model,
+        served_name=spec.model.served_name or spec.model.id,
+        weights=spec.model.weights or model.native_weights,
+        kv_cache=NumberFormat.FP8 if spec.model.kv_cache is KvCacheFormat.FP8 else NumberFormat.BF16,
+        engine=_engine(spec, length),
+        slos=tuple(
+            sorted(
+                Slo(metric=slo.metric, percentile=slo.percentile, target_s=parse_duration(slo.target))
+                for slo in spec.slo
+            )
+        ),
+        attainment=spec.attainment,
+        expected=ExpectedTraffic(requests_per_s=spec.traffic.expected.requests_per_second, lengths=lengths),
+        pools=None if spec.placement.pools is None else tuple(sorted(set(spec.placement.pools))),
+        spot=SpotTerms(policy=spec.placement.spot.policy, max_fraction=spec.placement.spot.max_fraction),
+        scaling=_scaling(spec.scaling),
+    )
+
+
+def _model(block: ModelBlock) -> ModelSpec | Problem:
+    try:
+        if block.architecture is not None:
+            return catalog.model_from_hf_config(block.id, block.architecture, source="spec.model.architecture")
+        # An alias shares the shapes of its entry, but the engine must load what the user named.
+        return replace(catalog.model(block.id), id=block.id)
+    except catalog.UnknownModel as error:
+        way_out = "In the spec this is spec.model.architecture: the model's config.json as YAML."
+        return problem("spec.model.id", block.id, f"{error} {way_out}", code="UnknownModel")
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        # A config.json is free-form: whatever is wrong in it must end here, as a sentence.
+        says = str(error) if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__}: {error})"
+        return problem(
+            "spec.model.architecture", sorted(block.architecture or ()), says, code="UnsupportedArchitecture"
+        )
+
+
+def _too_long(spec: FleetSpec, model: ModelSpec, length: int) -> tuple[Problem, ...]:
+    if length > model.max_context_tokens:
+        return (
+            problem(
+                "spec.model.maxModelLen",
+                length,
+                f"is above the {model.max_context_tokens} tokens that {model.id} was made for, and vLLM would refuse "
+                f"to "
+                "start; lower it, or leave it out.",
+            ),
+        )
+    expected = spec.traffic.expected
+    mean = expected.prompt_tokens.mean + expected.output_tokens.mean
+    if mean > length:
+        return (
+            problem(
+                "spec.traffic.expected",
+                f"{mean:g}",
+                f"the mean prompt and output together are {mean:g} tokens, above spec.model.maxModelLen, {length}: "
+                f"most "
+                f"requests would be refused. Raise maxModelLen (up to {model.max_context_tokens}), or correct the "
+                f"lengths.",
+            ),
+        )
+    return ()
+
+
+def _lengths(expected: ExpectedBlock) -> LengthMix | Problem:
+    prompt, output = expected.prompt_tokens, expected.output_tokens
+    try:
+        return lognormal_mix(
+            prompt_mean=prompt.mean,
+            prompt_p95=prompt.p95,
+            prompt_p99=prompt.p99,
+            output_mean=output.mean,
+            output_p95=output.p95,
+            output_p99=output.p99,
+            prefix_hit_ratio=expected.prefix_hit_ratio,
+        )
+    except ValueError as error:
+        return problem("spec.traffic.expected", f"{prompt.mean:g}/{output.mean:g}", str(error))
+
+
+def _engine(spec: FleetSpec, model_len_tokens: int) -> EngineTerms:
+    engine = spec.engine
+    size = engine.tensor_parallel_size
+    return EngineTerms(
+        image=engine.image,
+        tensor_parallel=None if size == "auto" else size,
+        limits=EngineLimits(
+            gpu_memory_utilization=engine.gpu_memory_utilization,
+            max_num_seqs=engine.max_num_seqs,
+            max_num_batched_tokens=engine.max_num_batched_tokens,
+            max_model_len_tokens=model_len_tokens,
+        ),
+        prefix_caching=engine.prefix_caching,
+        extra_args=tuple(engine.extra_args),
+        env=tuple(MappingProxyType(variable.to_json()) for variable in engine.env),
+        drain_s=parse_duration(spec.scaling.drain),
+        startup_s=parse_duration(spec.scaling.startup),
+    )
+
+
+def _scaling(block: ScalingBlock) -> ScalingTerms:
+    default = ScalingTerms()
+    up = block.behavior.scale_up.stabilization_window_seconds
+    down = block.behavior.scale_down.stabilization_window_seconds
+    return ScalingTerms(
+        mode=block.mode,
+        min_replicas=block.min_replicas,
+        max_replicas=block.max_replicas,
+        headroom=block.headroom,
+        scale_up_stabilization_s=default.scale_up_stabilization_s if up is None else float(up),
+        scale_down_stabilization_s=default.scale_down_stabilization_s if down is None else float(down),
+        horizon_s=None if block.horizon == "auto" else parse_duration(block.horizon),
+    )
