@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.model import AttentionKind, ModelSpec
@@ -79,9 +80,13 @@ def dense_format(model: ModelSpec, weights: NumberFormat) -> NumberFormat:
 def weights_bytes(model: ModelSpec, weights: NumberFormat) -> float:
     """Bytes of all weights, summed over a replica's GPUs; embeddings and head stay in bf16 (1.1)."""
     count = parameters(model)
+    experts = count.experts
+    if model.moe and weights is NumberFormat.MXFP4:
+        # Its kernels want expert widths in multiples of 256, so gpt-oss (2880) is stored as 3072.
+        experts *= ceil(model.moe.expert_hidden / 256) * 256 / model.moe.expert_hidden
     return (
         count.dense * BYTES_PER_WEIGHT[dense_format(model, weights)]
-        + count.experts * BYTES_PER_WEIGHT[weights]
+        + experts * BYTES_PER_WEIGHT[weights]
         + (count.head + count.embedding) * BYTES_PER_WEIGHT[NumberFormat.BF16]
     )
 
