@@ -1,0 +1,261 @@
+"""Manifests for tests: a good one of each kind, and bad ones that API server and converter must both refuse."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+GONE = object()
+"""As a change: the field is removed."""
+
+Manifest = dict[str, Any]
+
+
+def fleet(changes: Mapping[str, Any] | None = None) -> Manifest:
+    """The shortest useful fleet, with `{"spec.scaling.minReplicas": 3}` applied."""
+    return _changed(
+        {
+            "apiVersion": "inferencefleet.io/v1alpha1",
+            "kind": "InferenceFleet",
+            "metadata": {"name": "chat", "namespace": "default"},
+            "spec": {
+                "model": {"id": "Qwen/Qwen3-32B"},
+                "slo": [
+                    {"metric": "ttft", "percentile": 95, "target": "2s"},
+                    {"metric": "itl", "percentile": 95, "target": "60ms"},
+                ],
+                "traffic": {
+                    "expected": {
+                        "requestsPerSecond": 4,
+                        "promptTokens": {"mean": 1000, "p95": 3000},
+                        "outputTokens": {"mean": 250, "p95": 800},
+                    }
+                },
+            },
+        },
+        changes or {},
+    )
+
+
+def pool(changes: Mapping[str, Any] | None = None) -> Manifest:
+    """The shortest useful pool, changed as told."""
+    return _changed(
+        {
+            "apiVersion": "inferencefleet.io/v1alpha1",
+            "kind": "GPUPool",
+            "metadata": {"name": "h100-spot"},
+            "spec": {
+                "gpu": {"type": "H100-SXM", "perNode": 8},
+                "capacityType": "Spot",
+                "price": {"perGPUHour": 1.9},
+                "limits": {"gpus": 64},
+            },
+        },
+        changes or {},
+    )
+
+
+def _changed(manifest: Manifest, changes: Mapping[str, Any]) -> Manifest:
+    manifest = copy.deepcopy(manifest)
+    for path, value in changes.items():
+        node: Any = manifest
+        *parents, last = path.split(".")
+        for part in parents:
+            node = node[int(part)] if part.isdigit() else node.setdefault(part, {})
+        if value is GONE:
+            del node[last]
+        elif last == "+":
+            node.append(value)
+        else:
+            node[int(last) if last.isdigit() else last] = value
+    return manifest
+
+
+@dataclass(frozen=True)
+class Bad:
+    """One mistake: who makes it, and the words that its refusal must hold."""
+
+    mistake: str
+    manifest: Manifest
+    server_says: tuple[str, ...]
+    converter_says: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.mistake
+
+
+BAD_FLEETS = (
+    Bad(
+        "min above max",
+        fleet({"spec.scaling.minReplicas": 9, "spec.scaling.maxReplicas": 3}),
+        ("spec.scaling.minReplicas", "minReplicas is 9, above maxReplicas, 3", "lower minReplicas or raise"),
+        ("spec.scaling.minReplicas='9'", "above maxReplicas, 3", "lower minReplicas or raise"),
+    ),
+    Bad(
+        "two SLOs for one metric and percentile",
+        fleet({"spec.slo.+": {"metric": "ttft", "percentile": 95, "target": "1s"}}),
+        ("spec.slo[2]", "Duplicate value", "ttft"),
+        ("spec.slo[2]='ttft p95'", "declared twice"),
+    ),
+    Bad(
+        "a target without a unit",
+        fleet({"spec.slo.0.target": "800"}),
+        ("spec.slo[0].target", '"800" is not valid here', "for example 800ms"),
+        ("spec.slo[0].target='800'", "a number with a unit", "800ms"),
+    ),
+    Bad(
+        "a target of zero",
+        fleet({"spec.slo.0.target": "0.0s"}),
+        ("spec.slo[0].target", "target is 0.0s", "for example 800ms"),
+        ("spec.slo[0].target='0.0s'", "longer than zero"),
+    ),
+    Bad(
+        "a negative rate",
+        fleet({"spec.traffic.expected.requestsPerSecond": -1}),
+        ("spec.traffic.expected.requestsPerSecond", "greater than or equal to 0"),
+        ("spec.traffic.expected.requestsPerSecond='-1'", "greater than or equal to 0"),
+    ),
+    Bad(
+        "an unknown mode",
+        fleet({"spec.scaling.mode": "auto"}),
+        ("spec.scaling.mode", 'Unsupported value: "auto"', '"Recommend"'),
+        ("spec.scaling.mode='auto'", "'Auto', 'Recommend' or 'Off'"),
+    ),
+    Bad(
+        "an unknown percentile",
+        fleet({"spec.slo.0.percentile": 80}),
+        ("spec.slo[0].percentile", "Unsupported value: 80"),
+        ("spec.slo[0].percentile='80'", "50, 90, 95 or 99"),
+    ),
+    Bad(
+        "no SLO at all",
+        fleet({"spec.slo": []}),
+        ("spec.slo", "at least 1 items"),
+        ("spec.slo='[]'", "at least 1 item"),
+    ),
+    Bad(
+        "a tensor parallel size that is no power of two",
+        fleet({"spec.engine.tensorParallelSize": 3}),
+        ("spec.engine.tensorParallelSize", "Unsupported value: 3", '"auto"'),
+        ("spec.engine.tensorParallelSize='3'", "'auto', 1, 2, 4 or 8"),
+    ),
+    Bad(
+        "p95 below the mean",
+        fleet({"spec.traffic.expected.promptTokens.p95": 900}),
+        ("spec.traffic.expected.promptTokens.p95", "p95 is 900, below the mean, 1000", "leave it out"),
+        ("spec.traffic.expected.promptTokens.p95='900.0'", "below the mean, 1000", "leave it out"),
+    ),
+    Bad(
+        "p99 below p95",
+        fleet({"spec.traffic.expected.outputTokens.p99": 500}),
+        ("spec.traffic.expected.outputTokens.p99", "p99 is 500, below p95"),
+        ("spec.traffic.expected.outputTokens.p99='500.0'", "below p95 or the mean, 800"),
+    ),
+    Bad(
+        "an extra argument that hides the metrics",
+        fleet({"spec.engine.extraArgs": ["--enforce-eager", "--disable-log-stats"]}),
+        ("spec.engine.extraArgs", '"--disable-log-stats"', "remove it"),
+        ("spec.engine.extraArgs[1]='--disable-log-stats'", "without metrics the fleet cannot be scaled"),
+    ),
+    Bad(
+        "an extra argument that has a field, spelt with underscores",
+        fleet({"spec.engine.extraArgs": ["--max_num_seqs=64"]}),
+        ("spec.engine.extraArgs", '"--max_num_seqs=64"', "Use the field"),
+        ("spec.engine.extraArgs[0]='--max_num_seqs=64'", "set spec.engine.maxNumSeqs"),
+    ),
+    Bad(
+        "more sequences than tokens in a step",
+        fleet({"spec.engine.maxNumSeqs": 512, "spec.engine.maxNumBatchedTokens": 256}),
+        ("spec.engine.maxNumSeqs", "maxNumSeqs is 512, above maxNumBatchedTokens, 256"),
+        ("spec.engine.maxNumSeqs='512'", "above maxNumBatchedTokens, 256"),
+    ),
+    Bad(
+        "prefix hits without a prefix cache",
+        fleet({"spec.engine.prefixCaching": False, "spec.traffic.expected.prefixHitRatio": 0.4}),
+        ("spec.traffic.expected.prefixHitRatio", "prefixHitRatio is 0.4", "Set prefixHitRatio to 0"),
+        ("spec.traffic.expected.prefixHitRatio='0.4'", "set prefixHitRatio to 0"),
+    ),
+    Bad(
+        "a name that no Service can have",
+        fleet({"metadata.name": "chat.v2"}),
+        ('the name "chat.v2" cannot be used', "starting with a letter"),
+        ("metadata.name='chat.v2'", "starting with a letter"),
+    ),
+    Bad(
+        "the one name that breaks vLLM",
+        fleet({"metadata.name": "vllm"}),
+        ('the name "vllm" cannot be used', "VLLM_PORT"),
+        ("metadata.name='vllm'", "VLLM_PORT"),
+    ),
+    Bad(
+        "an attainment of one",
+        fleet({"spec.attainment": 1}),
+        ("spec.attainment", "less than or equal to 0.9999"),
+        ("spec.attainment='1'", "less than or equal to 0.9999"),
+    ),
+    Bad(
+        "a horizon in words",
+        fleet({"spec.scaling.horizon": "soon"}),
+        ("spec.scaling.horizon", '"soon" is not valid here', "write auto, or a number"),
+        ("spec.scaling.horizon='soon'", "a number with a unit"),
+    ),
+)
+
+BAD_POOLS = (
+    Bad(
+        "a reservation without a size",
+        pool({"spec.capacityType": "Reserved", "spec.limits": GONE}),
+        ("spec.capacityType", "a Reserved pool needs limits.gpus", "the number of GPUs you reserved"),
+        ("spec.capacityType='Reserved'", "needs limits.gpus", "the number of GPUs you reserved"),
+    ),
+    Bad(
+        "spot terms on an on-demand pool",
+        pool({"spec.capacityType": "OnDemand", "spec.spot": {"notice": "30s"}}),
+        ("spec.spot", "only for capacityType Spot, and this pool is OnDemand", "remove spot"),
+        ("spec.spot='30s'", "this pool is OnDemand", "remove spot"),
+    ),
+    Bad(
+        "half a GPU description",
+        pool({"spec.gpu.type": "MI300X", "spec.gpu.memory": "192Gi"}),
+        ("spec.gpu", '"MI300X" is described in part', "give memory, bandwidthGBPerSecond and bf16TFLOPS together"),
+        ("spec.gpu='MI300X'", "described in part"),
+    ),
+    Bad(
+        "memory without a unit",
+        pool({"spec.gpu.memory": "192", "spec.gpu.bandwidthGBPerSecond": 5300, "spec.gpu.bf16TFLOPS": 1300}),
+        ("spec.gpu.memory", '"192" is not valid here', "for example 80Gi"),
+        ("spec.gpu.memory='192'", "for example 80Gi"),
+    ),
+    Bad(
+        "a negative price",
+        pool({"spec.price.perGPUHour": -1.9}),
+        ("spec.price.perGPUHour", "greater than or equal to 0"),
+        ("spec.price.perGPUHour='-1.9'", "greater than or equal to 0"),
+    ),
+    Bad(
+        "a p95 that comes before the median",
+        pool({"spec.provisioning.p50": "10m", "spec.provisioning.p95": "90s"}),
+        ("spec.provisioning.p95", "p50 is 10m, above p95, 90s"),
+        ("spec.provisioning.p95='90s'", "below p50, 10m"),
+    ),
+    Bad(
+        "a toleration of everything",
+        pool({"spec.nodes.tolerations": [{"operator": "Exists"}]}),
+        ("spec.nodes.tolerations[0]", "tolerates every taint", "name the key"),
+        ("spec.nodes.tolerations[0].key=''", "tolerates every taint", "name the key"),
+    ),
+    Bad(
+        "a reservation smaller than a node",
+        pool({"spec.capacityType": "Reserved", "spec.limits.gpus": 4}),
+        ("spec.limits.gpus", "limits.gpus is 4, less than one node of 8 GPUs"),
+        ("spec.limits.gpus='4'", "less than one node of 8 GPUs"),
+    ),
+    Bad(
+        "an unknown capacity type",
+        pool({"spec.capacityType": "Preemptible"}),
+        ("spec.capacityType", 'Unsupported value: "Preemptible"', '"Spot"'),
+        ("spec.capacityType='Preemptible'", "'Reserved', 'OnDemand' or 'Spot'"),
+    ),
+)

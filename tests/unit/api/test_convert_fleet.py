@@ -1,0 +1,204 @@
+"""From an InferenceFleet manifest to the vocabulary, and from a bad one to sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inferencefleet.api import convert_fleet
+from inferencefleet.api.convert import fleet_from_manifest
+from inferencefleet.domain.fleet import Fleet, Mode, Problem, SpotPolicy
+from inferencefleet.domain.hardware import NumberFormat
+from tests.unit.api.manifests import BAD_FLEETS, GONE, Bad, fleet
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart" / "fleet.yaml"
+
+
+def good(changes: dict[str, Any] | None = None) -> Fleet:
+    found = fleet_from_manifest(fleet(changes))
+    assert isinstance(found, Fleet), [str(problem) for problem in found]
+    return found
+
+
+def only_problem(changes: dict[str, Any]) -> Problem:
+    found = fleet_from_manifest(fleet(changes))
+    assert not isinstance(found, Fleet), "no problem was found"
+    assert len(found) == 1, [str(problem) for problem in found]
+    return found[0]
+
+
+def test_the_shortest_manifest_gets_defaults_that_are_right_for_most() -> None:
+    found = good()
+    assert str(found.key) == "default/chat"
+    assert (found.model.id, found.served_name) == ("Qwen/Qwen3-32B", "Qwen/Qwen3-32B")
+    assert (found.weights, found.kv_cache) == (NumberFormat.BF16, NumberFormat.BF16)
+    assert found.engine.tensor_parallel is None
+    assert found.engine.image == "vllm/vllm-openai:v0.18.1"
+    assert found.engine.limits.max_model_len_tokens == 32768
+    assert (found.engine.drain_s, found.engine.startup_s) == (60, 1800)
+    assert [str(slo) for slo in found.slos] == ["itl p95 <= 60ms", "ttft p95 <= 2s"]
+    assert found.attainment == 0.99
+    assert found.pools is None
+    assert (found.spot.policy, found.spot.max_fraction) == (SpotPolicy.HEDGED, 0.5)
+    assert (found.scaling.mode, found.scaling.min_replicas, found.scaling.headroom) == (Mode.AUTO, 1, 0.7)
+    assert (found.scaling.scale_up_stabilization_s, found.scaling.scale_down_stabilization_s) == (0, 300)
+    assert found.scaling.horizon_s is None
+
+
+def test_declared_traffic_becomes_a_mix_with_the_declared_means() -> None:
+    expected = good().expected
+    assert expected.requests_per_s == 4
+    assert expected.lengths.mean_prompt_tokens == pytest.approx(1000)
+    assert expected.lengths.mean_output_tokens == pytest.approx(250)
+
+
+def test_the_example_converts() -> None:
+    found = fleet_from_manifest(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
+    assert isinstance(found, Fleet)
+    assert str(found.key) == "default/chat"
+
+
+def test_everything_that_is_set_arrives() -> None:
+    found = good(
+        {
+            "metadata.annotations": {"inferencefleet.io/paused": "true"},
+            "spec.model.weights": "fp8",
+            "spec.model.kvCache": "fp8",
+            "spec.model.maxModelLen": 8192,
+            "spec.model.servedName": "chat",
+            "spec.engine.tensorParallelSize": 2,
+            "spec.engine.extraArgs": ["--enforce-eager"],
+            "spec.engine.env": [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}}],
+            "spec.placement.pools": ["b", "a"],
+            "spec.placement.spot": {"policy": "Never", "maxFraction": 0},
+            "spec.scaling.horizon": "1.5m",
+            "spec.scaling.behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+            "spec.scaling.drain": "2m",
+        }
+    )
+    assert (found.weights, found.kv_cache, found.served_name) == (NumberFormat.FP8, NumberFormat.FP8, "chat")
+    assert found.engine.limits.max_model_len_tokens == 8192
+    assert (found.engine.tensor_parallel, found.engine.extra_args) == (2, ("--enforce-eager",))
+    assert dict(found.engine.env[0]) == {
+        "name": "HF_TOKEN",
+        "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}},
+    }
+    assert found.pools == ("a", "b")
+    assert (found.spot.policy, found.scaling.horizon_s, found.engine.drain_s) == (SpotPolicy.NEVER, 90, 120)
+    assert found.scaling.scale_down_stabilization_s == 0
+    assert found.annotations == {"inferencefleet.io/paused": "true"}
+
+
+@pytest.mark.parametrize("bad", BAD_FLEETS, ids=str)
+def test_a_bad_fleet_is_refused_with_field_value_rule_and_way_out(bad: Bad) -> None:
+    found = fleet_from_manifest(bad.manifest)
+    assert not isinstance(found, Fleet)
+    text = "\n".join(str(problem) for problem in found)
+    for words in bad.converter_says:
+        assert words in text
+
+
+def test_an_unknown_model_is_refused_with_the_closest_names() -> None:
+    found = only_problem({"spec.model.id": "Qwen/Qwen3-32X"})
+    assert (found.code, found.field, found.value) == ("UnknownModel", "spec.model.id", "Qwen/Qwen3-32X")
+    assert "Qwen/Qwen3-32B" in found.sentence
+    assert "spec.model.architecture" in found.sentence
+
+
+def test_an_unknown_model_with_its_architecture_is_welcome() -> None:
+    shape = {
+        "num_hidden_layers": 32,
+        "hidden_size": 4096,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "intermediate_size": 14336,
+        "vocab_size": 128256,
+        "max_position_embeddings": 16384,
+    }
+    found = good({"spec.model": {"id": "acme/own-8b", "architecture": shape}})
+    assert (found.model.id, found.model.layers) == ("acme/own-8b", 32)
+    assert found.engine.limits.max_model_len_tokens == 16384
+
+
+@pytest.mark.parametrize("shape", [{}, {"num_hidden_layers": "many"}, {"num_hidden_layers": 0, "hidden_size": None}])
+def test_an_architecture_that_cannot_be_read_is_refused_not_raised(shape: dict[str, Any]) -> None:
+    found = only_problem({"spec.model": {"id": "acme/own-8b", "architecture": shape}})
+    assert (found.code, found.field) == ("UnsupportedArchitecture", "spec.model.architecture")
+
+
+def test_an_alias_shares_shapes_but_the_engine_loads_what_was_named() -> None:
+    assert good({"spec.model.id": "meta-llama/Llama-3.3-70B-Instruct"}).model.id == "meta-llama/Llama-3.3-70B-Instruct"
+
+
+def test_a_context_longer_than_the_model_was_made_for_is_refused() -> None:
+    found = only_problem({"spec.model.maxModelLen": 1_000_000})
+    assert found.field == "spec.model.maxModelLen"
+    assert "40960 tokens" in found.sentence
+
+
+def test_a_context_shorter_than_the_mean_request_is_refused() -> None:
+    found = only_problem({"spec.model.maxModelLen": 1024})
+    assert "1250 tokens, above spec.model.maxModelLen, 1024" in found.sentence
+
+
+def test_several_mistakes_are_all_named_at_once() -> None:
+    found = fleet_from_manifest(fleet({"spec.slo.0.target": "800", "spec.scaling.mode": "auto", "spec.model": GONE}))
+    assert isinstance(found, tuple)
+    assert {problem.field for problem in found} == {"spec.slo[0].target", "spec.scaling.mode", "spec.model"}
+
+
+def test_a_fleet_is_converted_once_for_each_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = fleet({"metadata.uid": "one", "metadata.generation": 7})
+    first = fleet_from_manifest(manifest)
+    monkeypatch.setattr(convert_fleet, "_lengths", lambda _: pytest.fail("converted again"))
+    assert fleet_from_manifest(manifest) is first
+
+
+def test_a_new_annotation_arrives_without_a_new_generation() -> None:
+    good({"metadata.uid": "two", "metadata.generation": 1})
+    paused = good({"metadata.uid": "two", "metadata.generation": 1, "metadata.annotations": {"a": "b"}})
+    assert paused.annotations == {"a": "b"}
+
+
+def test_a_new_generation_is_converted_anew() -> None:
+    good({"metadata.uid": "three", "metadata.generation": 1})
+    assert good({"metadata.uid": "three", "metadata.generation": 2, "spec.attainment": 0.9}).attainment == 0.9
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=True) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+PATHS = st.sampled_from(
+    [
+        "metadata",
+        "metadata.annotations",
+        "metadata.generation",
+        "spec",
+        "spec.model",
+        "spec.model.architecture",
+        "spec.engine",
+        "spec.engine.env",
+        "spec.slo",
+        "spec.slo.0",
+        "spec.slo.0.target",
+        "spec.traffic.expected",
+        "spec.traffic.expected.promptTokens.mean",
+        "spec.traffic.expected.promptTokens.p95",
+        "spec.scaling.horizon",
+        "spec.placement.pools",
+    ]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(PATHS, JSON)
+def test_no_manifest_makes_the_conversion_raise(path: str, value: object) -> None:
+    found = fleet_from_manifest(fleet({path: value}))
+    assert isinstance(found, Fleet) or all(isinstance(problem, Problem) for problem in found)

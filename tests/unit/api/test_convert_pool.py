@@ -1,0 +1,85 @@
+"""From a GPUPool manifest to the vocabulary, and from a bad one to sentences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from inferencefleet.api.convert import exhaustion_from_manifest, pool_from_manifest
+from inferencefleet.api.times import from_timestamp, to_timestamp
+from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.pool import CapacityType, Exhaustion, Pool
+from tests.unit.api.manifests import BAD_POOLS, Bad, pool
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "quickstart" / "pools.yaml"
+
+
+def test_the_shortest_manifest_gets_defaults_that_are_right_for_most() -> None:
+    found = pool_from_manifest(pool())
+    assert isinstance(found, Pool)
+    assert (found.name, found.gpu.name, found.gpus_per_node) == ("h100-spot", "H100-SXM", 8)
+    assert (found.capacity_type, found.price_per_gpu_hour, found.currency) == (CapacityType.SPOT, 1.9, "USD")
+    assert (found.max_gpus, found.resource_name) == (64, "nvidia.com/gpu")
+    assert found.node_selector == {"inferencefleet.io/pool": "h100-spot"}
+    assert found.tolerations == ()
+    assert (found.provision_p50_s, found.provision_p95_s, found.spot_notice_s) == (180, 600, 120)
+
+
+def test_the_examples_convert() -> None:
+    found = [pool_from_manifest(each) for each in yaml.safe_load_all(EXAMPLES.read_text(encoding="utf-8"))]
+    assert [each.name for each in found if isinstance(each, Pool)] == ["h100-reserved", "h100-on-demand", "h100-spot"]
+
+
+def test_a_gpu_outside_the_catalogue_is_taken_by_its_numbers() -> None:
+    numbers = {"type": "MI300X", "memory": "192Gi", "bandwidthGBPerSecond": 5300, "bf16TFLOPS": 1307}
+    found = pool_from_manifest(pool({"spec.gpu": numbers}))
+    assert isinstance(found, Pool)
+    assert (found.gpu.name, found.gpu.memory_bytes) == ("MI300X", 192 * 2**30)
+    assert found.gpu.bandwidth_bytes_per_s == 5.3e12
+    assert found.gpu.peak_flops[NumberFormat.BF16] == 1.307e15
+
+
+def test_an_unknown_gpu_is_refused_with_the_closest_names() -> None:
+    found = pool_from_manifest(pool({"spec.gpu.type": "H100-PCIE-X"}))
+    assert isinstance(found, tuple)
+    (problem,) = found
+    assert (problem.code, problem.field) == ("UnknownGPU", "spec.gpu.type")
+    assert "H100-SXM" in problem.sentence
+
+
+@pytest.mark.parametrize("bad", BAD_POOLS, ids=str)
+def test_a_bad_pool_is_refused_with_field_value_rule_and_way_out(bad: Bad) -> None:
+    found = pool_from_manifest(bad.manifest)
+    assert not isinstance(found, Pool)
+    text = "\n".join(str(problem) for problem in found)
+    for words in bad.converter_says:
+        assert words in text
+
+
+def test_a_pool_is_converted_once_for_each_generation() -> None:
+    manifest = pool({"metadata.uid": "one", "metadata.generation": 1})
+    assert pool_from_manifest(manifest) is pool_from_manifest(manifest)
+
+
+@pytest.mark.parametrize("manifest", [{}, {"metadata": None}, {"metadata": {"name": 3}}, {"metadata": {"name": "x"}}])
+def test_rubbish_comes_back_as_problems(manifest: dict[str, object]) -> None:
+    assert isinstance(pool_from_manifest(manifest), tuple)
+
+
+def test_exhaustion_survives_in_the_status() -> None:
+    saved = {"since": to_timestamp(1_700_000_000), "until": to_timestamp(1_700_000_180), "strikes": 2}
+    found = exhaustion_from_manifest({"status": {"exhaustion": saved}})
+    assert found == Exhaustion(since_s=1_700_000_000, until_s=1_700_000_180, strikes=2)
+
+
+@pytest.mark.parametrize("status", [{}, {"exhaustion": None}, {"exhaustion": {"since": "yesterday"}}])
+def test_an_unreadable_exhaustion_is_none(status: dict[str, object]) -> None:
+    assert exhaustion_from_manifest({"status": status}) is None
+    assert exhaustion_from_manifest({}) is None
+
+
+def test_times_without_a_zone_are_refused() -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        from_timestamp("2026-01-31T12:00:00")
