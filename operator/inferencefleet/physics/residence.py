@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,7 @@ class Load:
     itl_mean_s: Floats
     context_tokens: float
     """Mean cached tokens of a resident sequence."""
+    context_rms_tokens: float
 
     def at(self, rate: float, values: Floats) -> Floats:
         """`values` (k, ...) interpolated at an arrival rate."""
@@ -68,10 +70,14 @@ def clip_lengths(lengths: LengthMix, max_model_len: int) -> LengthMix:
     )
 
 
-def mean_context_tokens(lengths: LengthMix) -> float:
-    """S = E[I] + E[O^2] / (2 E[O]): long outputs are resident longer, so the mean is length-biased (1.4)."""
+def resident_context_tokens(lengths: LengthMix) -> tuple[float, float]:
+    """Mean and root mean square of the cached tokens of a resident sequence.
+
+    S = E[I] + E[O^2] / (2 E[O]): long outputs are resident longer, so the mean is length-biased (1.4).
+    """
     prompt, output = lengths.prompt_tokens, lengths.output_tokens
-    return float((output * (prompt + output / 2)).sum() / output.sum())
+    tokens, weight = prompt + output / 2, output / output.sum()
+    return float((weight * tokens).sum()), float(np.sqrt((weight * tokens * tokens).sum()))
 
 
 def resident_bytes(shape: ReplicaShape, lengths: LengthMix) -> tuple[float, float]:
@@ -90,8 +96,8 @@ def load(shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: flo
     convex in the prompt length). Below one resident sequence the replica idles between requests.
     """
     step = StepModel(shape, scales)
-    context = mean_context_tokens(lengths)
-    seqs = np.concatenate(([most_seqs / 1e4, most_seqs / 10], np.geomspace(1.0, max(1.0, most_seqs), GRID)))
+    context, context_rms = resident_context_tokens(lengths)
+    seqs = np.concatenate(([most_seqs / 1e6, 0.03, 0.1, 0.3], np.geomspace(1.0, max(1.0, most_seqs), GRID)))
     seqs = np.unique(np.minimum(seqs, most_seqs))
     busy = np.maximum(seqs, 1.0)
     decode = step.seconds_array(busy, busy * context)
@@ -114,33 +120,40 @@ def load(shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: flo
         residence_s=residence,
         itl_mean_s=decode + (busy - 1) * mean_extension / max(tokens_after_first, 1.0),
         context_tokens=context,
+        context_rms_tokens=context_rms,
     )
 
 
 def itl_percentiles_s(state: Load, percentiles: Iterable[int]) -> dict[int, Floats]:
     """Inter-token latency percentiles at each grid point, shape (k,) each.
 
-    A token interval is one engine step, and a step is long when it carries prompt chunks. Chunks of the other n - 1
-    sequences arrive as a Poisson stream with a mean of (n - 1) c / (O - 1 + c) a step; the prompt tokens of a step are
-    their sum, up to the token budget. The step time grows with these tokens, so its percentile is the step time at
-    their percentile (1.4, which has one chunk a step).
+    A token interval is one engine step, and percentiles are those of sampled steps. A step is long when it carries
+    prompt chunks: those of the n other sequences arrive as a Poisson stream with a mean of n c / (O - 1 + c) a step, up
+    to the token budget (1.4 has at most one a step). And it is long when many others happen to be resident: their
+    number is about Poisson too.
     """
-    busy = np.maximum(state.seqs, 1.0)
+    others = state.seqs[:, None]
     chunks = state.chunks.mean(axis=1)
-    arrivals = (busy - 1) * chunks / (max(state.lengths.mean_output_tokens - 1.0, 0.0) + chunks)
-    carried = np.sort(_carried_tokens(state, arrivals), axis=1)
-    attended = mean_attended_tokens(state.lengths)
-    found = {}
-    for percentile in percentiles:
-        tokens = carried[:, min(STEPS - 1, int(STEPS * percentile / 100))]
-        times = state.step.seconds_array(busy, busy * state.context_tokens, tokens, attended)
-        found[percentile] = np.maximum.accumulate(times)
-    return found
+    arrivals = state.seqs * chunks / (max(state.lengths.mean_output_tokens - 1.0, 0.0) + chunks)
+    spread = np.sqrt(others) * _step_sample()[2]
+    seqs = 1.0 + np.maximum(0.0, others + spread)
+    context = state.context_tokens * (1.0 + others) + state.context_rms_tokens * spread
+    times = state.step.seconds_array(
+        seqs,
+        np.maximum(state.context_tokens, context),
+        _carried_tokens(state, arrivals),
+        mean_attended_tokens(state.lengths),
+    )
+    times.sort(axis=1)
+    return {
+        percentile: np.maximum.accumulate(times[:, min(STEPS - 1, int(STEPS * percentile / 100))])
+        for percentile in percentiles
+    }
 
 
 def _carried_tokens(state: Load, arrivals: Floats) -> Floats:
     """Prompt tokens in each sampled step, shape (k, STEPS)."""
-    count_levels, size_levels = _step_sample()
+    count_levels, size_levels, _ = _step_sample()
     sizes = _chunk_sizes(state)
     sums = np.cumsum(sizes[(size_levels * sizes.size).astype(np.intp)], axis=1)
     sums = np.concatenate((np.zeros((STEPS, 1)), sums), axis=1)
@@ -169,7 +182,13 @@ def _poisson_quantiles(mean: float, levels: Floats) -> NDArray[np.intp]:
 
 
 @lru_cache(maxsize=1)
-def _step_sample() -> tuple[Floats, Floats]:
-    """Levels for the number of chunks in a step (evenly spread) and for their sizes; fixed, so plans repeat."""
-    sizes = np.random.default_rng(20240607).random((STEPS, MOST_CHUNKS))
-    return (np.arange(STEPS) + 0.5) / STEPS, sizes
+def _step_sample() -> tuple[Floats, Floats, Floats]:
+    """For each sampled step: level of its number of chunks, levels of their sizes, and normal deviate of the others.
+
+    Numbers and deviates are evenly spread, in unrelated orders; all are fixed, so plans repeat.
+    """
+    shuffle = np.random.default_rng(20240607)
+    levels = (np.arange(STEPS) + 0.5) / STEPS
+    inverse = NormalDist().inv_cdf
+    deviates = np.array([inverse(level) for level in levels])
+    return levels, shuffle.random((STEPS, MOST_CHUNKS)), shuffle.permutation(deviates)
