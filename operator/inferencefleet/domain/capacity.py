@@ -13,7 +13,7 @@ from inferencefleet.domain.model import ModelSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineLimits:
-    """The vLLM flags that change capacity; always passed explicitly because their defaults differ by version and GPU."""
+    """vLLM flags that change capacity; always passed explicitly because their defaults differ by version and GPU."""
 
     gpu_memory_utilization: float = 0.90
     max_num_seqs: int = 256

@@ -67,6 +67,30 @@ class Histogram:
     def mean(self) -> float | None:
         return self.sum / self.total if self.total > 0 else None
 
+    def quantile(self, q: float) -> float | None:
+        """Linear within the bucket, as `histogram_quantile` does; in the last bucket its lower bound. None if empty."""
+        if self.total <= 0:
+            return None
+        rank, below, lower = q * sum(self.counts), 0.0, 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=True):
+            if below + count >= rank and count > 0:
+                return lower if bound == float("inf") else lower + (bound - lower) * (rank - below) / count
+            below, lower = below + count, bound
+        return lower
+
+    def share_at_most(self, value: float) -> float | None:
+        """Share of observations <= value, 0..1, linear within the bucket. None if empty."""
+        total = sum(self.counts)
+        if total <= 0:
+            return None
+        below, lower = 0.0, 0.0
+        for bound, count in zip(self.bounds, self.counts, strict=True):
+            if value < bound:
+                inside = 0.0 if bound == float("inf") else (value - lower) / (bound - lower)
+                return (below + count * inside) / total
+            below, lower = below + count, bound
+        return 1.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMetrics:
@@ -82,7 +106,7 @@ class PoolMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetMetrics:
-    """All that Prometheus said about one fleet in one query round. Counters are increases per second over `window_s`."""
+    """All that Prometheus said about one fleet in one query round; counters are increases per second."""
 
     at_s: float
     """Time of the oldest sample that is used (epoch seconds)."""

@@ -30,7 +30,6 @@ class Reason(StrEnum):
     STABILIZING = "Stabilizing"
     WAITING_FOR_REPLACEMENT = "WaitingForReplacement"
     METRICS_MISSING = "MetricsMissing"
-    PAUSED = "Paused"
     RECOMMEND_ONLY = "RecommendOnly"
     # capacity
     REPLACING_DOOMED = "ReplacingDoomed"
@@ -45,6 +44,7 @@ class Reason(StrEnum):
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     SLO_UNREACHABLE = "SLOUnreachable"
     INVALID_SPEC = "InvalidSpec"
+    PLANNING_FAILED = "PlanningFailed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +145,8 @@ class FleetPlan:
     hourly_cost: float = 0.0
     marginal_hourly_cost: float = 0.0
     memory: FleetMemory = FleetMemory()
+    retire: tuple[str, ...] = ()
+    """Pools that are no longer known and whose Deployment may go: enough replicas serve elsewhere."""
 
     @property
     def replicas(self) -> int:

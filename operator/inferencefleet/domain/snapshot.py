@@ -19,8 +19,8 @@ class FleetMemory:
     """(epoch seconds, requests per second), oldest first: the recent past for the forecast."""
     recommendations: tuple[tuple[float, int], ...] = ()
     """(epoch seconds, replicas) inside the stabilization windows, as the HorizontalPodAutoscaler keeps them."""
-    tensor_parallel: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """By GPU type: the choice that running replicas were made with; kept until the spec changes."""
+    placed: int | None = None
+    """Replicas decided at the last tick, without those that only stand in for doomed ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +63,8 @@ class PlannerSettings:
     """Samples older than this are stale: hold or up, never down."""
     exhausted_backoff_s: float = 180.0
     """First back-off of a pool that does not deliver; doubles up to one hour."""
-    starting_s: float = 90.0
-    """Prior for model load after a node is there."""
+    starting_s: float | None = None
+    """Prior for image pull and model load on a node that is there; None = by physics from the model's size."""
     arrivals_kept_s: float = 900.0
 
 

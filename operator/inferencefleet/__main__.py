@@ -1,0 +1,142 @@
+"""Composition root: settings -> adapters -> control loop + kopf + telemetry, supervised as one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+
+import kopf
+
+from inferencefleet.adapters.kubernetes.actuator import ServerSideActuator
+from inferencefleet.adapters.kubernetes.client import connect
+from inferencefleet.adapters.kubernetes.cluster import ClusterCache
+from inferencefleet.adapters.kubernetes.events import KubernetesEventSink
+from inferencefleet.adapters.kubernetes.reader import CachedFleetReader
+from inferencefleet.adapters.kubernetes.status import CachedStatusWriter
+from inferencefleet.adapters.prometheus.source import PrometheusMetricsSource
+from inferencefleet.control.apply import Applier
+from inferencefleet.control.gather import Gatherer
+from inferencefleet.control.loop import ControlLoop
+from inferencefleet.control.report import Reporter
+from inferencefleet.domain.snapshot import PlannerSettings
+from inferencefleet.handlers.ear import build_registry, build_settings
+from inferencefleet.settings import InvalidSettings, Settings
+from inferencefleet.telemetry.log import configure_logging
+from inferencefleet.telemetry.metrics import Telemetry
+from inferencefleet.telemetry.server import TelemetryServer
+
+log = logging.getLogger("inferencefleet")
+
+STALLED_PERIODS = 8
+"""Periods without a completed tick after which /healthz fails."""
+
+
+class SystemClock:
+    def now(self) -> float:
+        return time.time()
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop`; a part that dies takes the process down, and Kubernetes starts it afresh."""
+    client = await connect(settings.kubeconfig or None)
+    loop: ControlLoop | None = None
+
+    def wake() -> None:
+        if loop is not None:
+            loop.wake()
+
+    cluster = ClusterCache(client, on_change=wake)
+    telemetry = Telemetry()
+    loop = ControlLoop(
+        clock=SystemClock(),
+        gatherer=Gatherer(
+            reader=CachedFleetReader(cluster),
+            metrics=PrometheusMetricsSource(
+                settings.prometheus_url,
+                window_s=settings.metrics_window_seconds,
+                attainment_window_s=settings.attainment_window_seconds,
+                max_age_s=settings.metrics_max_age_seconds,
+            ),
+            settings=PlannerSettings(
+                period_s=settings.period_seconds,
+                metrics_max_age_s=settings.metrics_max_age_seconds,
+                exhausted_backoff_s=settings.exhausted_backoff_seconds,
+                starting_s=settings.starting_seconds,
+            ),
+        ),
+        applier=Applier(ServerSideActuator(cluster)),
+        reporter=Reporter(CachedStatusWriter(cluster), KubernetesEventSink(client), telemetry),
+        telemetry=telemetry,
+        period_s=settings.period_seconds,
+    )
+    server = TelemetryServer(
+        telemetry, settings.metrics_host, settings.metrics_port, stall_s=STALLED_PERIODS * settings.period_seconds
+    )
+    port = await server.start()
+    log.info("metrics and health on port %d", port)
+    try:
+        async with cluster:
+            await cluster.wait_synced(timeout_s=60)
+            await _until_stopped(loop, settings, stop)
+    finally:
+        await server.close()
+        await client.close()
+
+
+async def _until_stopped(loop: ControlLoop, settings: Settings, stop: asyncio.Event) -> None:
+    # Our task is made before kopf's: kopf takes every later one for its own and cancels it (slowly) on exit.
+    ticking = asyncio.create_task(loop.run(), name="control loop")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    ear_stop = asyncio.Event()
+    listening = asyncio.create_task(
+        kopf.operator(
+            registry=build_registry(loop.wake),
+            settings=build_settings(),
+            clusterwide=not settings.namespace,
+            namespaces=[settings.namespace] if settings.namespace else [],
+            standalone=True,
+            stop_flag=ear_stop,
+        ),
+        name="kopf",
+    )
+    done, _ = await asyncio.wait({ticking, stopping, listening}, return_when=asyncio.FIRST_COMPLETED)
+    ticking.cancel()
+    ear_stop.set()
+    await asyncio.wait({ticking, listening}, timeout=5)
+    stopping.cancel()
+    for task in done - {stopping}:
+        if task is listening and not stop.is_set():
+            task.result()
+            raise RuntimeError("the watch on our kinds ended by itself")
+        task.result()
+
+
+def main() -> int:
+    """Entry point of the container: settings from the environment, exit code 2 when they are wrong."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except InvalidSettings as invalid:
+        print(invalid, file=sys.stderr)
+        return 2
+    configure_logging(settings.log_level)
+    if settings.kubeconfig:
+        os.environ["KUBECONFIG"] = settings.kubeconfig  # kopf reads it from there
+
+    async def supervised() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run(settings, stop)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(supervised())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

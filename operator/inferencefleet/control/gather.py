@@ -1,0 +1,144 @@
+"""Gather: one `Snapshot` from the cluster and from Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
+from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.observation import MetricsGap
+from inferencefleet.domain.pool import Pool, PoolState
+from inferencefleet.domain.snapshot import (
+    BrokenFleet,
+    BrokenPool,
+    FleetMemory,
+    FleetState,
+    PlannerSettings,
+    Snapshot,
+)
+from inferencefleet.ports import ClusterView, FleetReader, Manifest, MetricsSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The snapshot with the manifests it came from: what is reported is compared with their status."""
+
+    snapshot: Snapshot
+    fleet_manifests: Mapping[FleetKey, Manifest]
+    pool_manifests: Mapping[str, Manifest]
+
+
+@dataclass(slots=True)
+class Gatherer:
+    """Reads the world. Remembers only which pools there were, so that nodes can be assigned to them."""
+
+    reader: FleetReader
+    metrics: MetricsSource
+    settings: PlannerSettings
+    _pools: tuple[Pool, ...] = field(default=())
+
+    async def gather(self, at_s: float, memory: Mapping[FleetKey, FleetMemory]) -> Gathered:
+        """Raises `ClusterUnavailable` when the API server cannot be read; metrics that fail become gaps."""
+        view = await self.reader.read(self._pools)
+        pools, broken_pools = _pools(view.pools)
+        if pools != self._pools:
+            self._pools = pools
+            view = await self.reader.read(pools)
+        fleets, broken = _fleets(view)
+        metrics = await self.metrics.read(fleets)
+        unknown = MetricsGap(code="NoSamples", sentence="the metrics source said nothing about this fleet")
+        snapshot = Snapshot(
+            at_s=at_s,
+            fleets=tuple(
+                FleetState(
+                    fleet=fleet,
+                    metrics=metrics.get(fleet.key, unknown),
+                    replicas=view.replicas.get(fleet.key, ()),
+                    workloads=view.workloads.get(fleet.key, ()),
+                )
+                for fleet in fleets
+            ),
+            pools=tuple(_state(pool, view) for pool in pools),
+            broken_fleets=broken,
+            broken_pools=broken_pools,
+            memory=memory,
+            settings=self.settings,
+        )
+        return Gathered(
+            snapshot=snapshot,
+            fleet_manifests={key_of(manifest): manifest for manifest in view.fleets},
+            pool_manifests={str(manifest["metadata"]["name"]): manifest for manifest in view.pools},
+        )
+
+
+def key_of(manifest: Manifest) -> FleetKey:
+    metadata = manifest["metadata"]
+    return FleetKey(str(metadata["namespace"]), str(metadata["name"]))
+
+
+def _pools(manifests: tuple[Manifest, ...]) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
+    pools, broken = [], []
+    for manifest in manifests:
+        if _is_going(manifest):
+            continue
+        result = pool_from_manifest(manifest)
+        if isinstance(result, Pool):
+            pools.append(result)
+        else:
+            metadata = manifest["metadata"]
+            broken.append(
+                BrokenPool(
+                    name=str(metadata["name"]), generation=int(metadata.get("generation", 0)), problems=tuple(result)
+                )
+            )
+    return tuple(sorted(pools, key=lambda pool: pool.name)), tuple(sorted(broken, key=lambda pool: pool.name))
+
+
+def _fleets(view: ClusterView) -> tuple[tuple[Fleet, ...], tuple[BrokenFleet, ...]]:
+    fleets: list[Fleet] = []
+    broken: list[BrokenFleet] = []
+    for manifest in view.fleets:
+        if _is_going(manifest):
+            continue
+        result = fleet_from_manifest(manifest)
+        if isinstance(result, Fleet):
+            fleets.append(result)
+        else:
+            broken.append(_broken(manifest, tuple(result), view))
+    return tuple(sorted(fleets, key=lambda fleet: fleet.key)), tuple(sorted(broken, key=lambda fleet: fleet.key))
+
+
+def _broken(manifest: Manifest, problems: tuple[Problem, ...], view: ClusterView) -> BrokenFleet:
+    key = key_of(manifest)
+    return BrokenFleet(
+        key=key,
+        uid=str(manifest["metadata"]["uid"]),
+        generation=int(manifest["metadata"].get("generation", 0)),
+        problems=problems,
+        workloads=view.workloads.get(key, ()),
+        replicas=view.replicas.get(key, ()),
+    )
+
+
+def _is_going(manifest: Manifest) -> bool:
+    """Deleted objects are left to the garbage collector: writing for them would only get in its way."""
+    return "deletionTimestamp" in manifest["metadata"]
+
+
+def _state(pool: Pool, view: ClusterView) -> PoolState:
+    nodes = tuple(node for node in view.nodes if node.pool == pool.name)
+    return PoolState(
+        pool=pool,
+        nodes=nodes,
+        gpus_used_by_others=view.gpus_used_by_others.get(pool.name, 0),
+        # As last reported: the status is the memory, so a restart forgets nothing.
+        exhaustion=next(
+            (
+                exhaustion_from_manifest(manifest)
+                for manifest in view.pools
+                if manifest["metadata"]["name"] == pool.name
+            ),
+            None,
+        ),
+    )

@@ -1,0 +1,209 @@
+"""The status document of a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from inferencefleet.api.status_fleet import HISTORY_KEPT, FleetStatus
+from inferencefleet.api.times import to_timestamp
+from inferencefleet.control.report.conditions import Statement, conditions
+from inferencefleet.control.report.observed import observed_block
+from inferencefleet.control.report.slo import attained_share, read_slos
+from inferencefleet.control.report.statements import broken_statements, fleet_statements
+from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.observation import Phase
+from inferencefleet.domain.plan import FleetPlan, PoolPlan, Sizing
+from inferencefleet.domain.pool import CapacityType, Pool
+from inferencefleet.domain.snapshot import BrokenFleet, FleetState
+
+JsonObject = dict[str, Any]
+
+
+def fleet_status(
+    state: FleetState,
+    plan: FleetPlan,
+    pools: Mapping[str, Pool],
+    reported: Mapping[str, Any],
+    *,
+    refusal: str | None,
+    at_s: float,
+) -> JsonObject:
+    """Everything `kubectl get/describe` shows of a fleet. `reported` is the status the API server holds."""
+    fleet = state.fleet
+    statements = fleet_statements(fleet, plan, state.metrics, read_slos(fleet, state.metrics, long=False), refusal)
+    share = attained_share(read_slos(fleet, state.metrics, long=True))
+    if not plan.pools:
+        return _unplanned(statements, state, plan, reported, at_s)
+    placed = sum(pool.placed for pool in plan.pools)
+    return _document(
+        {
+            "observedGeneration": fleet.generation,
+            "conditions": conditions(statements, reported, generation=fleet.generation, at_s=at_s),
+            "replicas": plan.replicas,
+            "readyReplicas": plan.ready,
+            "selector": f"inferencefleet.io/fleet={fleet.key.name}",
+            "summary": _summary(plan, pools, share),
+            "pools": [_pool(pool, pools[pool.pool]) for pool in plan.pools if _in_use(pool)],
+            "observed": observed_block(state.metrics, share, plan.demand),
+            "sizing": [_sizing(sizing) for sizing in plan.sizings],
+            "plan": _derivation(plan),
+            "recommendation": {"target": placed},
+            "cost": _cost(plan, state, pools),
+            "history": history(reported, before=_total(state), after=plan.replicas, plan=plan, at_s=at_s),
+        }
+    )
+
+
+def broken_status(broken: BrokenFleet, reported: Mapping[str, Any], *, at_s: float) -> JsonObject:
+    """Status of a fleet whose spec cannot be read: the old one with the conditions replaced."""
+    ready = sum(replica.phase is Phase.READY for replica in broken.replicas)
+    statements = broken_statements(broken.problems, ready)
+    first = broken.problems[0]
+    document = {
+        **reported,
+        "observedGeneration": broken.generation,
+        "conditions": conditions(statements, reported, generation=broken.generation, at_s=at_s),
+        "replicas": sum(workload.replicas for workload in broken.workloads),
+        "readyReplicas": ready,
+        "summary": {**reported.get("summary", {}), "reason": first.code, "message": str(first)},
+    }
+    return _document(document)
+
+
+def history(reported: Mapping[str, Any], *, before: int, after: int, plan: FleetPlan, at_s: float) -> list[JsonObject]:
+    """The last changes, newest first; one entry more when the number of replicas changes now."""
+    old = list(reported.get("history", []))
+    if not plan.act or before == after:
+        return old
+    change = {
+        "at": to_timestamp(at_s),
+        "from": before,
+        "to": after,
+        "reason": str(plan.reason),
+        "message": plan.sentence,
+    }
+    return [change, *old][:HISTORY_KEPT]
+
+
+def _unplanned(
+    statements: Sequence[Statement], state: FleetState, plan: FleetPlan, reported: Mapping[str, Any], at_s: float
+) -> JsonObject:
+    ready = sum(replica.phase is Phase.READY for replica in state.replicas)
+    return _document(
+        {
+            **reported,
+            "observedGeneration": state.fleet.generation,
+            "conditions": conditions(statements, reported, generation=state.fleet.generation, at_s=at_s),
+            "replicas": _total(state),
+            "readyReplicas": ready,
+            "summary": {**reported.get("summary", {}), "reason": str(plan.reason), "message": plan.sentence},
+            "sizing": [_sizing(sizing) for sizing in plan.sizings],
+        }
+    )
+
+
+def _document(content: Mapping[str, Any]) -> JsonObject:
+    """Through the typed model: a field that the CRD does not know would be dropped by the API server without a word."""
+    return FleetStatus.model_validate(content).to_json()
+
+
+def _total(state: FleetState) -> int:
+    return sum(workload.replicas for workload in state.workloads)
+
+
+def _in_use(pool: PoolPlan) -> bool:
+    return bool(pool.replicas or pool.ready or pool.starting or pool.blocked or pool.doomed)
+
+
+def _summary(plan: FleetPlan, pools: Mapping[str, Pool], share: float | None) -> JsonObject:
+    def count(kind: CapacityType) -> int:
+        return sum(pool.replicas for pool in plan.pools if pools[pool.pool].capacity_type is kind)
+
+    return {
+        "slo": None if share is None else f"{100 * share:.1f}%",
+        "reserved": count(CapacityType.RESERVED),
+        "onDemand": count(CapacityType.ON_DEMAND),
+        "spot": count(CapacityType.SPOT),
+        "hourly": f"{plan.hourly_cost:.2f}",
+        "reason": str(plan.reason),
+        "message": plan.sentence,
+    }
+
+
+def _pool(plan: PoolPlan, pool: Pool) -> JsonObject:
+    return {
+        "name": plan.pool,
+        "capacityType": pool.capacity_type,
+        "gpu": pool.gpu.name,
+        "tensorParallelSize": plan.shape.tensor_parallel,
+        "desired": plan.replicas,
+        "placed": plan.placed,
+        "ready": plan.ready,
+        "starting": plan.starting,
+        "blocked": plan.blocked,
+        "doomed": plan.doomed,
+        "reason": str(plan.reason),
+        "message": plan.sentence,
+    }
+
+
+def _sizing(sizing: Sizing) -> JsonObject:
+    capacity = sizing.capacity
+    return {
+        "pool": sizing.pool,
+        "gpu": sizing.shape.gpu.name,
+        "tensorParallelSize": sizing.shape.tensor_parallel,
+        "requestsPerSecond": round(capacity.requests_per_s, 3),
+        "plannedRequestsPerSecond": round(sizing.planned_requests_per_s, 3),
+        "bindingLimit": str(capacity.binding),
+        "message": capacity.sentence,
+        "limitsRequestsPerSecond": {
+            str(limit): round(rate, 3) for limit, rate in capacity.limits_requests_per_s.items() if rate < 1e9
+        },
+        "latencySeconds": {name: round(value, 4) for name, value in capacity.latencies_s.items()},
+        "concurrency": round(capacity.concurrency, 1),
+        "kvCacheTokens": None if capacity.memory is None else round(capacity.memory.kv_cache_tokens),
+        "pricePerHour": round(sizing.price_per_hour, 2),
+        "marginalPricePerHour": round(sizing.marginal_price_per_hour, 2),
+    }
+
+
+def _derivation(plan: FleetPlan) -> JsonObject:
+    demand, ahead = plan.demand, plan.forecast
+    if demand is None or ahead is None:
+        return {"reason": str(plan.reason), "message": plan.sentence}
+    return {
+        "reason": str(plan.reason),
+        "message": plan.sentence,
+        "demandRequestsPerSecond": round(demand.arrivals_per_s, 3),
+        "demandObserved": demand.observed,
+        "demandMessage": demand.sentence,
+        "backlogRequests": round(demand.backlog_requests, 1),
+        "horizonSeconds": round(ahead.horizon_s, 1),
+        "levelRequestsPerSecond": round(ahead.level_per_s, 3),
+        "trendRequestsPerSecondPerMinute": round(60 * ahead.trend_per_s2, 3),
+        "noiseRequestsPerSecond": round(ahead.noise_per_s, 3),
+        "backlogDrainRequestsPerSecond": round(ahead.backlog_drain_per_s, 3),
+        "upperRequestsPerSecond": round(ahead.upper_per_s, 3),
+        "forecastMessage": ahead.sentence,
+        "steps": [
+            {"code": str(verdict.code), "message": verdict.sentence, "before": verdict.before, "after": verdict.after}
+            for verdict in plan.verdicts
+        ],
+    }
+
+
+def _cost(plan: FleetPlan, state: FleetState, pools: Mapping[str, Pool]) -> JsonObject:
+    currencies = {pools[pool.pool].currency for pool in plan.pools if pool.replicas > 0}
+    output_per_s = getattr(state.metrics, "output_tokens_per_s", None)
+    per_million = plan.hourly_cost / 3600 / output_per_s * 1e6 if output_per_s else None
+    return {
+        "hourly": round(plan.hourly_cost, 2),
+        "marginalHourly": round(plan.marginal_hourly_cost, 2),
+        "currency": currencies.pop() if len(currencies) == 1 else None,
+        "perMillionOutputTokens": None if per_million is None else round(per_million, 3),
+    }
+
+
+__all__ = ["Fleet", "broken_status", "fleet_status", "history"]

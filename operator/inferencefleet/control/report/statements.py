@@ -1,0 +1,147 @@
+"""What the conditions of a fleet say, each from the plan and what was observed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from inferencefleet.control.report.conditions import Statement
+from inferencefleet.control.report.slo import SloReading
+from inferencefleet.domain.fleet import Fleet, Mode, Problem
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.plan import FleetPlan, Reason
+
+CLAMPS = (
+    Reason.METRICS_MISSING,
+    Reason.NOT_ENOUGH_GPUS,
+    Reason.MAX_REPLICAS,
+    Reason.STABILIZING,
+    Reason.MIN_REPLICAS,
+    Reason.WAITING_FOR_REPLACEMENT,
+)
+"""Verdicts that kept the number of replicas from what demand alone would have."""
+
+
+def fleet_statements(
+    fleet: Fleet,
+    plan: FleetPlan,
+    metrics: FleetMetrics | MetricsGap,
+    readings: Sequence[SloReading],
+    refusal: str | None,
+) -> list[Statement]:
+    """All conditions of a fleet whose spec could be read, in the order an SRE reads them."""
+    ready = sum(pool.ready for pool in plan.pools)
+    return [
+        _ready(fleet, plan, ready),
+        slo_attained(readings),
+        _capacity(plan),
+        metrics_available(metrics, ready),
+        _recommendation(plan),
+        _scaling_active(fleet, plan, refusal),
+        _scaling_limited(plan),
+        _stalled(plan.problems if not plan.pools else ()),
+    ]
+
+
+def broken_statements(problems: Sequence[Problem], ready: int) -> list[Statement]:
+    """Conditions of a fleet whose spec cannot be read: nothing is changed, what runs keeps running."""
+    first = problems[0]
+    message = "; ".join(str(problem) for problem in problems)
+    return [
+        Statement(type="Ready", holds=False, reason=first.code, message=f"{ready} replicas serve unchanged. {message}"),
+        Statement(type="RecommendationProvided", holds=False, reason=first.code, message=message),
+        Statement(type="ScalingActive", holds=False, reason=first.code, message="replicas stay as they are"),
+        _stalled(problems),
+    ]
+
+
+def _ready(fleet: Fleet, plan: FleetPlan, ready: int) -> Statement:
+    least = max(1, fleet.scaling.min_replicas)
+    if not plan.pools:
+        return Statement(type="Ready", holds=False, reason=plan.reason, message=plan.sentence)
+    message = f"{ready} of {plan.replicas} replicas serve, at least {least} must"
+    if ready >= least:
+        return Statement(type="Ready", holds=True, reason="Serving", message=message)
+    starting = sum(pool.starting for pool in plan.pools)
+    return Statement(type="Ready", holds=False, reason="Starting", message=f"{message}; {starting} are on their way")
+
+
+def slo_attained(readings: Sequence[SloReading]) -> Statement:
+    """Over the rate window: does every percentile hold now?"""
+    known = [reading for reading in readings if reading.share is not None]
+    if not known:
+        return Statement(
+            type="SLOAttained", holds=None, reason="NoRequests", message="no request finished in the window"
+        )
+    missed = [reading for reading in known if not reading.holds]
+    message = "; ".join(reading.sentence for reading in (missed or known))
+    return Statement(
+        type="SLOAttained", holds=not missed, reason="SLOMissed" if missed else "SLOAttained", message=message
+    )
+
+
+def _capacity(plan: FleetPlan) -> Statement:
+    if not plan.pools:
+        return Statement(type="CapacityAvailable", holds=None, reason=plan.reason, message=plan.sentence)
+    for verdict in plan.verdicts:
+        if verdict.code is Reason.NOT_ENOUGH_GPUS:
+            return Statement(type="CapacityAvailable", holds=False, reason=verdict.code, message=verdict.sentence)
+    blocked = [pool for pool in plan.pools if pool.blocked]
+    if blocked:
+        message = "; ".join(f"{pool.blocked} replicas find no node in {pool.pool}" for pool in blocked)
+        return Statement(type="CapacityAvailable", holds=False, reason=Reason.POOL_EXHAUSTED, message=message)
+    return Statement(
+        type="CapacityAvailable", holds=True, reason="Placed", message=f"{plan.replicas} replicas have a place"
+    )
+
+
+def metrics_available(metrics: FleetMetrics | MetricsGap, ready: int) -> Statement:
+    """Unknown until a replica serves: nobody can report before."""
+    if isinstance(metrics, FleetMetrics):
+        return Statement(
+            type="MetricsAvailable", holds=True, reason="Fresh", message=f"{metrics.engines} engines report"
+        )
+    if ready == 0 and metrics.code != "PrometheusUnreachable":
+        return Statement(
+            type="MetricsAvailable", holds=None, reason="WaitingForReplicas", message="no replica serves yet"
+        )
+    return Statement(type="MetricsAvailable", holds=False, reason=metrics.code, message=metrics.sentence)
+
+
+def _recommendation(plan: FleetPlan) -> Statement:
+    if not plan.pools:
+        return Statement(type="RecommendationProvided", holds=False, reason=plan.reason, message=plan.sentence)
+    warning = "".join(f"; {problem}" for problem in plan.problems)
+    placed = sum(pool.placed for pool in plan.pools)
+    return Statement(
+        type="RecommendationProvided",
+        holds=True,
+        reason=plan.problems[0].code if plan.problems else "Planned",
+        message=f"{placed} replicas: {plan.sentence}{warning}",
+    )
+
+
+def _scaling_active(fleet: Fleet, plan: FleetPlan, refusal: str | None) -> Statement:
+    if refusal is not None:
+        return Statement(type="ScalingActive", holds=False, reason="ApplyRefused", message=refusal)
+    if not plan.pools:
+        return Statement(type="ScalingActive", holds=False, reason=plan.reason, message="replicas stay as they are")
+    if fleet.scaling.mode is not Mode.AUTO:
+        message = f"spec.scaling.mode is {fleet.scaling.mode}: the plan is shown and not carried out"
+        return Statement(type="ScalingActive", holds=False, reason=Reason.RECOMMEND_ONLY, message=message)
+    return Statement(type="ScalingActive", holds=True, reason="Acting", message="the plan is carried out")
+
+
+def _scaling_limited(plan: FleetPlan) -> Statement:
+    for clamp in CLAMPS:
+        for verdict in plan.verdicts:
+            if verdict.code is clamp:
+                return Statement(type="ScalingLimited", holds=True, reason=clamp, message=verdict.sentence)
+    return Statement(type="ScalingLimited", holds=False, reason="WithinLimits", message="demand alone decides the size")
+
+
+def _stalled(problems: Sequence[Problem]) -> Statement:
+    """True only for what a human must correct; GitOps tools read it as failed."""
+    if not problems:
+        return Statement(type="Stalled", holds=False, reason="Accepted", message="the spec can be planned")
+    message = "; ".join(str(problem) for problem in problems)
+    return Statement(type="Stalled", holds=True, reason=problems[0].code, message=message)

@@ -1,0 +1,41 @@
+"""The watch on our two kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+GROUP = "inferencefleet.io"
+VERSION = "v1alpha1"
+
+
+def build_registry(wake: Callable[[], None]) -> kopf.OperatorRegistry:
+    """Handlers of one operator. `on.event` stores nothing in the objects and adds no finalizer."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, "inferencefleets", registry=registry)
+    async def fleet_changed(**_: Any) -> None:
+        wake()
+
+    @kopf.on.event(GROUP, VERSION, "gpupools", registry=registry)
+    async def pool_changed(**_: Any) -> None:
+        wake()
+
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """No scanning of namespaces and CRDs (less RBAC), no Events from log lines, short waits for a broken watch."""
+    settings = kopf.OperatorSettings()
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    settings.networking.request_timeout = 30
+    settings.watching.client_timeout = 600
+    settings.queueing.error_delays = [1, 2, 5, 10, 30]
+    return settings

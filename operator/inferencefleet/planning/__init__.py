@@ -1,0 +1,1 @@
+"""What the fleet should be: estimate -> forecast -> size -> place -> guard -> explain. Pure."""

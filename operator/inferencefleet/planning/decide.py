@@ -1,0 +1,257 @@
+"""The story of one fleet: estimate -> forecast -> size -> place -> guard -> explain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from inferencefleet.domain.capacity import Scales
+from inferencefleet.domain.fleet import Fleet, Mode, Problem
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, PoolPlan, Reason, Sizing, Verdict
+from inferencefleet.domain.pool import Exhaustion, PoolState
+from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings
+from inferencefleet.planning.coldstart import expected_cold_start_s
+from inferencefleet.planning.estimate import estimate
+from inferencefleet.planning.explain import hourly_costs, main_reason
+from inferencefleet.planning.forecast import forecast
+from inferencefleet.planning.guard import GuardContext, run_guards
+from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first, place
+from inferencefleet.planning.refuse import refuse, usable_pools
+from inferencefleet.planning.reshape import Step, reshape, victims
+from inferencefleet.planning.rooms import Census, Ledger, Room, census, room
+from inferencefleet.planning.size import refusal, size
+
+DEFAULT_WINDOW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What one fleet's decision needs beside the fleet itself."""
+
+    at_s: float
+    pools: Mapping[str, PoolState]
+    exhaustion: Mapping[str, Exhaustion | None]
+    ledger: Ledger
+    settings: PlannerSettings
+
+
+def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> FleetPlan:
+    """The plan of one fleet. Pure; the ledger is read, not written."""
+    fleet = state.fleet
+
+    # 0. Which pools may it use? Without any, or when physics says no, nothing changes and the plan says why.
+    allowed, problems = usable_pools(fleet, around.pools)
+    if not allowed:
+        return refuse(state, memory, problems)
+    pools = (*allowed, *_retiring(state, allowed, around))
+
+    # 1. What arrives now?
+    demand = estimate(fleet, state.metrics, memory)
+    memory = _remember_arrivals(memory, demand, around)
+
+    # 2. What can one replica do in each pool, at these lengths?
+    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, demand.lengths, Scales())
+    problem = refusal(fleet, sizings)
+    if problem is not None:
+        return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
+
+    # 3. What will arrive when a replica that is asked for now serves?
+    counted = {pool.pool.name: census(state.replicas, pool, around.at_s) for pool in pools}
+    rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
+    horizon_s = _horizon_s(fleet, rooms, counted, state, around)
+    ahead = forecast(demand, memory, at_s=around.at_s, horizon_s=horizon_s, window_s=_window_s(state))
+
+    # 4. Where is it cheapest?
+    need = _need(fleet, state, memory, demand, ahead)
+    wanted = place(need, rooms, fleet.spot)
+
+    # 5. May it change that far, that fast?
+    total, guarded, memory = _guard(wanted, state, memory, counted, around)
+    placement = place(replace(need, floor=total, ceiling=total), rooms, fleet.spot)
+    steps = reshape(placement.replicas, _current(state), counted)
+
+    # 6. Why?
+    return _explained(
+        state, demand, ahead, sizings, placement, steps, counted,
+        verdicts=(*wanted.verdicts, *guarded, *_spoken(steps)), problems=problems, memory=memory,
+    )  # fmt: skip
+
+
+def _remember_arrivals(memory: FleetMemory, demand: Demand, around: Surroundings) -> FleetMemory:
+    if not demand.observed:
+        return memory
+    oldest = around.at_s - around.settings.arrivals_kept_s
+    kept = tuple(point for point in memory.arrivals if oldest < point[0] < around.at_s)
+    return replace(memory, arrivals=(*kept, (around.at_s, demand.arrivals_per_s)))
+
+
+def _retiring(state: FleetState, allowed: Sequence[PoolState], around: Surroundings) -> tuple[PoolState, ...]:
+    """Pools where replicas run that may not be used any more: they get no room, and empty as others serve."""
+    names = {pool.pool.name for pool in allowed}
+    return tuple(
+        around.pools[pool]
+        for pool in sorted({workload.pool for workload in state.workloads})
+        if pool not in names and pool in around.pools
+    )
+
+
+def _rooms(
+    fleet: Fleet, sizings: Sequence[Sizing], counted: Mapping[str, Census], allowed: set[str], around: Surroundings
+) -> tuple[Room, ...]:
+    return tuple(
+        room(
+            sizing,
+            around.pools[sizing.pool],
+            counted[sizing.pool],
+            around.exhaustion.get(sizing.pool),
+            free_gpus=around.ledger.free_for(fleet.key, sizing.pool) if sizing.pool in allowed else 0,
+            at_s=around.at_s,
+        )
+        for sizing in sizings
+    )
+
+
+def _horizon_s(
+    fleet: Fleet, rooms: Sequence[Room], counted: Mapping[str, Census], state: FleetState, around: Surroundings
+) -> float:
+    """Cold start where the next replica would go, plus one period; `spec.scaling.horizon` overrides."""
+    if fleet.scaling.horizon_s is not None:
+        return fleet.scaling.horizon_s
+    order = cheapest_first(rooms)
+    open_rooms = [room for room in order if counted[room.pool].bound < room.most] or order
+    next_pool = open_rooms[0]
+    cold_s = expected_cold_start_s(
+        around.pools[next_pool.pool], state.replicas, next_pool.sizing.shape, starting_s=around.settings.starting_s
+    )
+    return cold_s + around.settings.period_s
+
+
+def _window_s(state: FleetState) -> float:
+    return state.metrics.window_s if isinstance(state.metrics, FleetMetrics) else DEFAULT_WINDOW_S
+
+
+def _current(state: FleetState) -> dict[str, int]:
+    return {workload.pool: workload.replicas for workload in state.workloads}
+
+
+def _need(fleet: Fleet, state: FleetState, memory: FleetMemory, demand: Demand, ahead: Forecast) -> Need:
+    keep: dict[str, int] = {}
+    floor = fleet.scaling.min_replicas
+    if isinstance(state.metrics, MetricsGap) and state.workloads:
+        doomed = {workload.pool: 0 for workload in state.workloads}
+        for replica in state.replicas:
+            if replica.doomed and replica.pool in doomed:
+                doomed[replica.pool] += 1
+        keep = {pool: max(0, replicas - doomed[pool]) for pool, replicas in _current(state).items()}
+    return Need(
+        requests_per_s=ahead.upper_per_s,
+        survival_requests_per_s=demand.arrivals_per_s * fleet.scaling.headroom / SURVIVAL_UTILISATION,
+        floor=floor,
+        ceiling=fleet.scaling.max_replicas,
+        keep=keep,
+    )
+
+
+def _guard(
+    wanted: Placement, state: FleetState, memory: FleetMemory, counted: Mapping[str, Census], around: Surroundings
+) -> tuple[int, tuple[Verdict, ...], FleetMemory]:
+    """The number of replicas after all guards, what they said, and the recommendations to remember."""
+    scaling = state.fleet.scaling
+    current = sum(_current(state).values()) if memory.placed is None else memory.placed
+    window_s = max(scaling.scale_up_stabilization_s, scaling.scale_down_stabilization_s)
+    # As the HorizontalPodAutoscaler does: without a memory, what runs now is the first recommendation.
+    recommendations = memory.recommendations or (((around.at_s, current),) if current else ())
+    kept = tuple(entry for entry in recommendations if around.at_s - window_s < entry[0])
+    context = GuardContext(
+        fleet=state.fleet,
+        at_s=around.at_s,
+        current=current,
+        ready=sum(count.ready for count in counted.values()),
+        gap=state.metrics if isinstance(state.metrics, MetricsGap) else None,
+        recommendations=kept,
+    )
+    total, verdicts = run_guards(wanted.total, context)
+    recommended = _bounded((*kept, (around.at_s, _proposal(wanted, verdicts))))
+    return total, verdicts, replace(memory, recommendations=recommended, placed=total)
+
+
+def _proposal(wanted: Placement, verdicts: Sequence[Verdict]) -> int:
+    """What is remembered is what was wanted before stabilization; while metrics are missing, what was held."""
+    held = [verdict.after for verdict in verdicts if verdict.code is Reason.METRICS_MISSING]
+    return int(held[0]) if held and held[0] is not None else wanted.total
+
+
+def _bounded(recommendations: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
+    """Drop an entry between two equal neighbours: windows see the same minimum and maximum, memory stays small."""
+    kept: list[tuple[float, int]] = []
+    for entry in recommendations:
+        if len(kept) >= 2 and kept[-1][1] == entry[1] == kept[-2][1]:
+            kept[-1] = entry
+        else:
+            kept.append(entry)
+    return tuple(kept)
+
+
+def _spoken(steps: Mapping[str, Step]) -> tuple[Verdict, ...]:
+    return tuple(step.verdict for step in steps.values() if step.verdict is not None)
+
+
+def _explained(
+    state: FleetState,
+    demand: Demand,
+    ahead: Forecast,
+    sizings: tuple[Sizing, ...],
+    placement: Placement,
+    steps: Mapping[str, Step],
+    counted: Mapping[str, Census],
+    *,
+    verdicts: tuple[Verdict, ...],
+    problems: tuple[Problem, ...],
+    memory: FleetMemory,
+) -> FleetPlan:
+    current = _current(state)
+    replicas = {pool: step.replicas for pool, step in steps.items()}
+    reason, sentence = main_reason(verdicts, demand, ahead, before=sum(current.values()), after=sum(replicas.values()))
+    total, marginal = hourly_costs(sizings, replicas)
+    shapes = {sizing.pool: sizing.shape for sizing in sizings}
+    pools = tuple(
+        PoolPlan(
+            pool=pool,
+            shape=shapes[pool],
+            replicas=step.replicas,
+            placed=placement.replicas[pool],
+            ready=counted[pool].ready,
+            starting=counted[pool].starting + counted[pool].unscheduled,
+            blocked=counted[pool].blocked,
+            doomed=counted[pool].doomed,
+            reason=step.verdict.code if step.verdict else reason,
+            sentence=step.verdict.sentence if step.verdict else sentence,
+            victims=victims(state.replicas, pool) if step.replicas < current.get(pool, 0) else (),
+        )
+        for pool, step in steps.items()
+    )
+    return FleetPlan(
+        key=state.fleet.key,
+        pools=pools,
+        demand=demand,
+        forecast=ahead,
+        sizings=sizings,
+        verdicts=verdicts,
+        reason=reason,
+        sentence=sentence,
+        act=state.fleet.scaling.mode is Mode.AUTO,
+        problems=problems,
+        hourly_cost=total,
+        marginal_hourly_cost=marginal,
+        memory=memory,
+        retire=_retired(state, shapes, counted, placement),
+    )
+
+
+def _retired(
+    state: FleetState, known: Mapping[str, object], counted: Mapping[str, Census], placement: Placement
+) -> tuple[str, ...]:
+    gone = sorted({workload.pool for workload in state.workloads} - set(known))
+    serving = sum(count.ready for count in counted.values())
+    return tuple(gone) if serving >= placement.total else ()

@@ -1,0 +1,47 @@
+"""Step 6: one reason and one sentence for the whole decision, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from inferencefleet.domain.plan import Demand, Forecast, Reason, Sizing, Verdict
+
+PRECEDENCE: tuple[Reason, ...] = (
+    Reason.METRICS_MISSING,
+    Reason.NOT_ENOUGH_GPUS,
+    Reason.REPLACING_DOOMED,
+    Reason.MAX_REPLICAS,
+    Reason.POOL_EXHAUSTED,
+    Reason.WAITING_FOR_REPLACEMENT,
+    Reason.STABILIZING,
+    Reason.MIN_REPLICAS,
+)
+"""The first of these that was said is the reason of the decision; without any the demand itself is."""
+
+
+def main_reason(
+    verdicts: Sequence[Verdict], demand: Demand, forecast: Forecast, *, before: int, after: int
+) -> tuple[Reason, str]:
+    """The reason an SRE should see first, with its sentence."""
+    for code in PRECEDENCE:
+        for verdict in verdicts:
+            if verdict.code is code:
+                return code, verdict.sentence
+    if not demand.observed:
+        return Reason.DECLARED_TRAFFIC, demand.sentence
+    if forecast.backlog_drain_per_s > 0.05 * forecast.upper_per_s:
+        return Reason.BACKLOG_DRAIN, forecast.sentence
+    if after > before:
+        rising = forecast.trend_per_s2 * forecast.horizon_s > 0.05 * forecast.level_per_s
+        return (Reason.RAMP_AHEAD if rising else Reason.SCALED_UP), forecast.sentence
+    if after < before:
+        return Reason.SCALED_DOWN, forecast.sentence
+    return Reason.DEMAND_MET, forecast.sentence
+
+
+def hourly_costs(sizings: Sequence[Sizing], replicas: Mapping[str, int]) -> tuple[float, float]:
+    """(all replicas, those that are not paid already) in the pools' currency per hour."""
+    by_pool = {sizing.pool: sizing for sizing in sizings}
+    total = sum(by_pool[pool].price_per_hour * count for pool, count in replicas.items())
+    marginal = sum(by_pool[pool].marginal_price_per_hour * count for pool, count in replicas.items())
+    return total, marginal

@@ -1,0 +1,72 @@
+"""Step 2: the upper bound of demand at the time when a replica that is asked for now would serve."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inferencefleet.domain.plan import Demand, Forecast
+from inferencefleet.domain.snapshot import FleetMemory
+
+QUANTILE_Z = 1.28
+"""Upper 90 % of a normal distribution: recommended by the queueing study for the short horizon."""
+COUNT_DISPERSION = 4.2
+"""Variance / mean of arrivals counted per 10 s in the Azure 2023 conversation trace; a Poisson process has 1."""
+TREND_MEMORY_S = 90.0
+"""Trend is fitted over the last horizon, but over at least this long, so that noise is not taken for a ramp."""
+
+
+def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: float, window_s: float) -> Forecast:
+    """Level + rising trend x horizon + z x noise, plus what drains the backlog within the horizon; requests per second.
+
+    `window_s` is the rate window of the metrics: a rate is centred half a window ago, so the trend looks that much
+    further. A falling trend never lowers the bound: nothing shrinks on a forecast alone.
+    """
+    level = demand.arrivals_per_s
+    drain = demand.backlog_requests / max(horizon_s, 1.0)
+    if not demand.observed:
+        return Forecast(
+            horizon_s=horizon_s,
+            level_per_s=level,
+            trend_per_s2=0.0,
+            noise_per_s=0.0,
+            backlog_drain_per_s=0.0,
+            upper_per_s=level,
+            sentence=f"planned for {level:.2f} req/s, without a forecast",
+        )
+    counting = float(np.sqrt(COUNT_DISPERSION * level / max(window_s, 1.0)))
+    trend, spread = _rising_trend(memory, at_s=at_s, span_s=max(TREND_MEMORY_S, horizon_s))
+    noise = max(counting, spread)
+    ahead = trend * (horizon_s + window_s / 2)
+    upper = level + ahead + QUANTILE_Z * noise + drain
+    return Forecast(
+        horizon_s=horizon_s,
+        level_per_s=level,
+        trend_per_s2=trend,
+        noise_per_s=noise,
+        backlog_drain_per_s=drain,
+        upper_per_s=upper,
+        sentence=(
+            f"{upper:.2f} req/s in {horizon_s:.0f} s: {level:.2f} now, {ahead:+.2f} by trend, "
+            f"{QUANTILE_Z * noise:+.2f} for noise, {drain:+.2f} to drain the backlog"
+        ),
+    )
+
+
+def _rising_trend(memory: FleetMemory, *, at_s: float, span_s: float) -> tuple[float, float]:
+    """(slope in req/s per second, residual standard deviation in req/s) by least squares over the last `span_s`.
+
+    The slope is lowered by one standard error and floored at 0: a slope that noise explains is no slope.
+    """
+    recent = np.array([point for point in memory.arrivals if point[0] > at_s - span_s], dtype=float)
+    if len(recent) < 4:
+        return 0.0, 0.0
+    t = recent[:, 0] - recent[:, 0].mean()
+    rates = recent[:, 1]
+    spread_t = float((t**2).sum())
+    if spread_t == 0:
+        return 0.0, 0.0
+    slope = float((t * (rates - rates.mean())).sum() / spread_t)
+    residuals = rates - rates.mean() - slope * t
+    sigma = float(np.sqrt((residuals**2).sum() / (len(recent) - 2)))
+    standard_error = sigma / float(np.sqrt(spread_t))
+    return max(0.0, slope - standard_error), sigma

@@ -1,0 +1,137 @@
+"""How many replicas each pool can take now: its limit, what others hold, back-off, interruption."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from inferencefleet.domain.fleet import FleetKey
+from inferencefleet.domain.observation import Phase, Replica
+from inferencefleet.domain.plan import Reason, Sizing
+from inferencefleet.domain.pool import CapacityType, Exhaustion, PoolState
+from inferencefleet.planning.pools import is_blocked, is_probing
+
+UNLIMITED = 10**6
+"""Replicas that a pool without a limit can take; far above any `maxReplicas`."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """GPUs of every pool as fleets are planned one after the other, so that shared limits are never over-committed."""
+
+    limits: Mapping[str, int | None]
+    held: dict[tuple[FleetKey, str], int] = field(default_factory=dict)
+    """By (fleet, pool): what its pods and its plan occupy, whichever is more."""
+
+    def hold(self, fleet: FleetKey, pool: str, gpus: int) -> None:
+        self.held[fleet, pool] = gpus
+
+    def free_for(self, fleet: FleetKey, pool: str) -> int | None:
+        """GPUs that this fleet may hold in the pool in all, None = no limit."""
+        limit = self.limits[pool]
+        if limit is None:
+            return None
+        others = sum(gpus for (owner, name), gpus in self.held.items() if name == pool and owner != fleet)
+        return max(0, limit - others)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """Replicas of one fleet in one pool, counted once."""
+
+    ready: int = 0
+    starting: int = 0
+    unscheduled: int = 0
+    blocked: int = 0
+    """Unschedulable past the pool's time-out; not in `unscheduled`."""
+    failed: int = 0
+    doomed: int = 0
+    """Alive on a node that goes away; not in `ready` or `starting`."""
+
+    @property
+    def bound(self) -> int:
+        return self.ready + self.starting + self.failed
+
+    @property
+    def alive(self) -> int:
+        return self.bound + self.unscheduled + self.blocked + self.doomed
+
+
+def census(replicas: Sequence[Replica], state: PoolState, at_s: float) -> Census:
+    """Count the replicas of `state.pool`; terminating ones are gone already."""
+    counts: Counter[str] = Counter()
+    for replica in replicas:
+        if replica.pool != state.pool.name or replica.phase is Phase.TERMINATING:
+            continue
+        counts[_column(replica, state, at_s)] += 1
+    return Census(**counts)
+
+
+def _column(replica: Replica, state: PoolState, at_s: float) -> str:
+    if replica.doomed:
+        return "doomed"
+    if is_blocked(replica, state.pool, at_s):
+        return "blocked"
+    return {
+        Phase.UNSCHEDULED: "unscheduled",
+        Phase.STARTING: "starting",
+        Phase.READY: "ready",
+        Phase.FAILED: "failed",
+    }[replica.phase]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """One pool as placement sees it."""
+
+    sizing: Sizing
+    capacity_type: CapacityType
+    most: int
+    """Replicas that may be asked for there."""
+    limited_by: Reason
+    limit_sentence: str
+    replicas_per_node: int
+
+    @property
+    def pool(self) -> str:
+        return self.sizing.pool
+
+    @property
+    def dollars_per_request_per_s(self) -> float:
+        """Marginal price of one request per second of planned capacity, per hour."""
+        return self.sizing.marginal_price_per_hour / self.sizing.planned_requests_per_s
+
+
+def room(
+    sizing: Sizing,
+    state: PoolState,
+    counted: Census,
+    exhaustion: Exhaustion | None,
+    *,
+    free_gpus: int | None,
+    at_s: float,
+) -> Room:
+    """`free_gpus` is what the fleet may hold in this pool in all (None = unlimited)."""
+    size = sizing.shape.tensor_parallel
+    most, limited_by = UNLIMITED, Reason.POOL_LIMIT
+    sentence = f"pool {sizing.pool} has no limit"
+    if free_gpus is not None:
+        most = max(0, free_gpus - counted.doomed * size) // size
+        sentence = f"pool {sizing.pool} has {free_gpus} GPUs for this fleet, enough for {most} replicas of {size}"
+    if exhaustion is not None:
+        delivered = counted.bound + (1 if is_probing(exhaustion, at_s) else 0)
+        if delivered < most:
+            most, limited_by = delivered, Reason.POOL_EXHAUSTED
+            sentence = (
+                f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
+                f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
+            )
+    return Room(
+        sizing=sizing,
+        capacity_type=state.pool.capacity_type,
+        most=most,
+        limited_by=limited_by,
+        limit_sentence=sentence,
+        replicas_per_node=max(1, state.pool.gpus_per_node // size),
+    )

@@ -1,0 +1,83 @@
+"""Step 3: what one replica of the fleet can do in each pool, from physics at the observed lengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales
+from inferencefleet.domain.fleet import Fleet, Problem
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.domain.observation import WorkloadState
+from inferencefleet.domain.plan import Reason, Sizing
+from inferencefleet.domain.pool import Pool
+from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.tensor_parallel import choose
+
+UNCERTAINTY_Z = 0.84
+"""The plan counts on the capacity that is exceeded with probability 80 %."""
+TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
+
+
+def size(
+    fleet: Fleet, pools: Iterable[Pool], workloads: Sequence[WorkloadState], lengths: LengthMix, scales: Scales
+) -> tuple[Sizing, ...]:
+    """One `Sizing` for each pool, in the order given.
+
+    The tensor-parallel size is the declared one, else the one that runs already (a change would restart every
+    replica), else chosen: the smallest whose requests/s per GPU is within 10 % of the best.
+    """
+    running = {workload.pool: workload.tensor_parallel for workload in workloads if workload.replicas > 0}
+    known: dict[tuple[str, int | None], tuple[ReplicaShape, ReplicaCapacity]] = {}
+    sizings = []
+    for pool in pools:
+        fixed = fleet.engine.tensor_parallel or running.get(pool.name)
+        key = (pool.gpu.name, fixed)
+        if key not in known:
+            known[key] = _one_replica(fleet, pool, fixed, lengths, scales)
+        sizings.append(_priced(fleet, pool, *known[key], scales))
+    return tuple(sizings)
+
+
+def _one_replica(
+    fleet: Fleet, pool: Pool, fixed: int | None, lengths: LengthMix, scales: Scales
+) -> tuple[ReplicaShape, ReplicaCapacity]:
+    limits = fleet.engine.limits
+    if fixed is None:
+        sizes = [size for size in TENSOR_PARALLEL_SIZES if size <= pool.gpus_per_node]
+        return choose(fleet.model, pool.gpu, fleet.weights, fleet.kv_cache, limits, lengths, fleet.slos, sizes, scales)
+    shape = ReplicaShape(
+        model=fleet.model,
+        gpu=pool.gpu,
+        tensor_parallel=fixed,
+        weights=fleet.weights,
+        kv_cache=fleet.kv_cache,
+        limits=limits,
+    )
+    return shape, replica_capacity(shape, lengths, fleet.slos, scales)
+
+
+def _priced(fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales) -> Sizing:
+    trust = math.exp(-UNCERTAINTY_Z * scales.sigma_log)
+    return Sizing(
+        pool=pool.name,
+        shape=shape,
+        capacity=capacity,
+        planned_requests_per_s=capacity.requests_per_s * fleet.scaling.headroom * trust,
+        marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
+        price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
+    )
+
+
+def refusal(fleet: Fleet, sizings: Sequence[Sizing]) -> Problem | None:
+    """Why no pool can serve this fleet; None when one can. Names the best attempt and the way out."""
+    if any(sizing.usable for sizing in sizings) or not sizings:
+        return None
+    reachable = [sizing for sizing in sizings if sizing.capacity.binding is not Limit.MODEL_TOO_LARGE]
+    best = (reachable or list(sizings))[0]
+    if reachable:
+        targets = ", ".join(str(slo) for slo in fleet.slos)
+        return Problem(code=Reason.SLO_UNREACHABLE, field="spec.slo", value=targets, sentence=best.capacity.sentence)
+    return Problem(
+        code=Reason.MODEL_DOES_NOT_FIT, field="spec.model.id", value=fleet.model.id, sentence=best.capacity.sentence
+    )

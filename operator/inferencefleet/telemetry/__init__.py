@@ -1,0 +1,1 @@
+"""What the operator says about itself: its own metrics, Event constructors, logging."""
