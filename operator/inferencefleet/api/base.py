@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,16 +30,31 @@ class ApiModel(BaseModel):
 
 
 def rule(expression: str, says: str, *, at: str | None = None) -> JsonObject:
-    """One CEL rule. `says` is itself a CEL expression for a string, so that the message can quote the bad value."""
-    found: JsonObject = {"rule": expression, "messageExpression": says}
+    """One CEL rule. In `says`, `{self.x}` stands for the bad value, so that the message can quote it."""
+    found: JsonObject = {"rule": expression, **_message(says)}
     if at is not None:
         found["fieldPath"] = at
     return found
 
 
+def _message(says: str) -> JsonObject:
+    """`format` rather than `+ string(x)`: the API server bounds the cost of the former, and refuses the latter."""
+    words = re.split(r"\{([^{}]+)\}", says)
+    if len(words) == 1:
+        return {"message": says}
+    text = "%s".join(words[::2]).replace("\\", "\\\\").replace("'", "\\'")
+    return {"messageExpression": f"'{text}'.format([{', '.join(words[1::2])}])"}
+
+
 def rules(*found: JsonObject) -> ConfigDict:
     """Put rules on an object; inherits everything else from `ApiModel`."""
     return ConfigDict(json_schema_extra={"x-kubernetes-validations": list(found)})
+
+
+def unless_set(*fields: str) -> str:
+    """CEL: one of the fields is absent. Needed in blocks that default to `{}`: when the API server takes in the CRD it
+    evaluates their rules on that bare default, before the defaults inside it."""
+    return " || ".join(f"!has(self.{field})" for field in fields)
 
 
 def marks(**kubernetes: Any) -> JsonObject:
@@ -63,7 +79,7 @@ class Extra:
 def _text(pattern: str, cure: str) -> Extra:
     """A short string with a pattern. The rule repeats the pattern in words that help: the API server shows both."""
     escaped = pattern.replace("\\", "\\\\")
-    says = f"'\"' + self + '\" is not valid here: write {cure}'"
+    says = f'"{{self}}" is not valid here: write {cure}'
     return Extra(
         {"pattern": pattern, "maxLength": 16} | marks(validations=[rule(f"self.matches('{escaped}')", says)]),
     )

@@ -105,11 +105,11 @@ def _metadata(manifest: Manifest) -> _Metadata | Problem:
     meta = manifest.get("metadata") if isinstance(manifest, Mapping) else None
     if not isinstance(meta, Mapping) or not isinstance(meta.get("name"), str):
         return problem("metadata.name", "", "is required; give the object a name.")
-    generation = meta.get("generation")
+    generation, annotations = meta.get("generation"), meta.get("annotations")
     return _Metadata(
         namespace=str(meta.get("namespace") or "default"),
         name=meta["name"],
         uid=str(meta.get("uid") or ""),
         generation=generation if isinstance(generation, int) else 0,
-        annotations=meta.get("annotations") or {},
+        annotations=annotations if isinstance(annotations, Mapping) else {},
     )

@@ -21,11 +21,6 @@ _HEADER = (
     "# Generated from the models in operator/inferencefleet/api by `python -m inferencefleet.api.crd --write crds`.\n"
 )
 
-_META = {
-    "apiVersion": ("string", f"Always {GROUP}/{VERSION}."),
-    "metadata": ("object", "Standard object metadata: name, namespace, labels, annotations."),
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
@@ -146,10 +141,12 @@ def crd(kind: Kind) -> dict[str, Any]:
 
 def _object(kind: Kind) -> Schema:
     schema = structural(kind.model)
-    meta = {name: {"type": type_, "description": text} for name, (type_, text) in _META.items()}
-    schema["properties"] = (
-        meta | {"kind": {"type": "string", "description": f"Always {kind.kind}."}} | schema["properties"]
-    )
+    about = {
+        "apiVersion": {"type": "string", "description": f"Always {GROUP}/{VERSION}."},
+        "kind": {"type": "string", "description": f"Always {kind.kind}."},
+        "metadata": {"type": "object"},  # nothing more is allowed here: the API server describes it itself
+    }
+    schema["properties"] = about | schema["properties"]
     schema["properties"]["status"]["default"] = {"observedGeneration": -1}  # no status yet reads as "not looked at yet"
     schema["description"] = kind.description
     return schema

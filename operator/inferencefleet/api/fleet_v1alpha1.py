@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferencefleet.api.base import EMPTY, ApiModel, AutoOrDuration, Duration, Extra, marks, rule, rules
+from inferencefleet.api.base import EMPTY, ApiModel, AutoOrDuration, Duration, Extra, marks, rule, rules, unless_set
 from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.api.status_fleet import FleetStatus
 from inferencefleet.domain.fleet import Mode, SpotPolicy
@@ -88,11 +88,9 @@ class EnvVar(ApiModel):
 class EngineBlock(ApiModel):
     model_config = rules(
         rule(
-            "self.maxNumSeqs <= self.maxNumBatchedTokens",
-            "'maxNumSeqs is ' + string(self.maxNumSeqs) + ', above maxNumBatchedTokens, ' + "
-            "string(self.maxNumBatchedTokens) + ': every running request needs one token of each step. Lower "
-            "maxNumSeqs "
-            "or raise maxNumBatchedTokens.'",
+            f"{unless_set('maxNumSeqs', 'maxNumBatchedTokens')} || self.maxNumSeqs <= self.maxNumBatchedTokens",
+            "maxNumSeqs is {self.maxNumSeqs}, above maxNumBatchedTokens, {self.maxNumBatchedTokens}: every running "
+            "request needs one token of each step. Lower maxNumSeqs or raise maxNumBatchedTokens.",
             at=".maxNumSeqs",
         )
     )
@@ -103,7 +101,7 @@ class EngineBlock(ApiModel):
         max_length=500,
         description="Container image of vLLM with a version tag. From v0.18 on vLLM finishes running requests before "
         "it "
-        "stops; older images abort them.",
+        "stops; older images abort them. Default vllm/vllm-openai:v0.18.1.",
     )
     tensor_parallel_size: TensorParallelSize = Field(
         "auto",
@@ -112,7 +110,10 @@ class EngineBlock(ApiModel):
         "size that fits the model and keeps the SLO.",
     )
     max_num_seqs: int = Field(
-        256, ge=1, le=8192, description="Most requests that one replica runs at the same time; the rest wait."
+        256,
+        ge=1,
+        le=8192,
+        description="Most requests that one replica runs at the same time; the rest wait. Default 256.",
     )
     max_num_batched_tokens: int = Field(
         8192,
@@ -120,14 +121,15 @@ class EngineBlock(ApiModel):
         le=1_048_576,
         description="Most tokens that one engine step computes. Larger steps speed up prompts (TTFT), smaller ones "
         "keep "
-        "running requests smooth (ITL).",
+        "running requests smooth (ITL). Default 8192.",
     )
     gpu_memory_utilization: float = Field(
-        0.90, ge=0.1, le=0.99, description="Fraction of GPU memory that vLLM may use, for example 0.90."
+        0.90, ge=0.1, le=0.99, description="Share of GPU memory that vLLM may use, 0.1 to 0.99. Default 0.90."
     )
     prefix_caching: bool = Field(
         True,
-        description="Keep the KV cache of finished prompts, so that a prompt with the same beginning skips that work.",
+        description="Keep the KV cache of finished prompts, so that a prompt with the same beginning skips that work. "
+        "Default true.",
     )
     extra_args: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=list,
@@ -139,11 +141,9 @@ class EngineBlock(ApiModel):
             validations=[
                 rule(
                     f"self.all(arg, !({_IS_OWNED}))",
-                    f"'extraArgs must not hold \"' + self.filter(arg, {_IS_OWNED})[0] + '\": the operator passes this "
-                    f"flag "
+                    f'extraArgs must not hold "{{self.filter(arg, {_IS_OWNED})[0]}}": the operator passes this flag '
                     "itself or depends on it. Use the field of the same name in spec.model, spec.engine or "
-                    "spec.scaling, "
-                    "or remove it.'",
+                    "spec.scaling, or remove it.",
                 )
             ],
         ),
@@ -160,7 +160,7 @@ class SloBlock(ApiModel):
     model_config = rules(
         rule(
             r"!self.target.matches('^0+(\\.0+)?(ms|s|m|h)$')",
-            "'target is ' + self.target + ': no answer takes no time. Write for example 800ms or 2s.'",
+            "target is {self.target}: no answer takes no time. Write for example 800ms or 2s.",
             at=".target",
         )
     )
@@ -182,14 +182,13 @@ class LengthBlock(ApiModel):
     model_config = rules(
         rule(
             "!has(self.p95) || self.p95 >= self.mean",
-            "'p95 is ' + string(self.p95) + ', below the mean, ' + string(self.mean) + ': 95 of 100 requests are at "
-            "most "
-            "p95 tokens long, so give a p95 of at least the mean, or leave it out.'",
+            "p95 is {self.p95}, below the mean, {self.mean}: 95 of 100 requests are at most p95 tokens long, so give "
+            "a p95 of at least the mean, or leave it out.",
             at=".p95",
         ),
         rule(
             "!has(self.p99) || self.p99 >= (has(self.p95) ? self.p95 : self.mean)",
-            "'p99 is ' + string(self.p99) + ', below p95 or the mean: raise p99, or leave it out.'",
+            "p99 is {self.p99}, below p95 or the mean: raise p99, or leave it out.",
             at=".p99",
         ),
     )
@@ -280,9 +279,9 @@ class BehaviorBlock(ApiModel):
 class ScalingBlock(ApiModel):
     model_config = rules(
         rule(
-            "self.minReplicas <= self.maxReplicas",
-            "'minReplicas is ' + string(self.minReplicas) + ', above maxReplicas, ' + string(self.maxReplicas) + "
-            "': lower minReplicas or raise maxReplicas.'",
+            f"{unless_set('minReplicas', 'maxReplicas')} || self.minReplicas <= self.maxReplicas",
+            "minReplicas is {self.minReplicas}, above maxReplicas, {self.maxReplicas}: lower minReplicas or raise "
+            "maxReplicas.",
             at=".minReplicas",
         )
     )
@@ -298,9 +297,9 @@ class ScalingBlock(ApiModel):
         le=10_000,
         description="Fewest replicas, whatever the traffic. kubectl scale ifleet sets this field: it raises or lowers "
         "the "
-        "floor, and the fleet still grows above it with demand.",
+        "floor, and the fleet still grows above it with demand. Default 1.",
     )
-    max_replicas: int = Field(100, ge=1, le=10_000, description="Most replicas, whatever the traffic.")
+    max_replicas: int = Field(100, ge=1, le=10_000, description="Most replicas, whatever the traffic. Default 100.")
     headroom: float = Field(
         0.7,
         ge=0.1,
@@ -323,12 +322,12 @@ class ScalingBlock(ApiModel):
         "60s",
         description="Time for running requests to finish when a replica is removed, for example 60s. On spot it is "
         "cut to "
-        "what the pool's notice allows.",
+        "what the pool's notice allows. Default 60s.",
     )
     startup: Duration = Field(
         "30m",
         description="Longest time from container start until vLLM serves, with an empty cache; then the container is "
-        "restarted. 30m suits 70B models.",
+        "restarted. Default 30m, which suits 70B models.",
     )
 
 
@@ -336,10 +335,8 @@ class FleetSpec(ApiModel):
     model_config = rules(
         rule(
             "self.engine.prefixCaching || self.traffic.expected.prefixHitRatio == 0.0",
-            "'traffic.expected.prefixHitRatio is ' + string(self.traffic.expected.prefixHitRatio) + ' while "
-            "engine.prefixCaching is false: without the cache nothing is hit. Set prefixHitRatio to 0 or "
-            "prefixCaching to "
-            "true.'",
+            "traffic.expected.prefixHitRatio is {self.traffic.expected.prefixHitRatio} while engine.prefixCaching is "
+            "false: without the cache nothing is hit. Set prefixHitRatio to 0 or prefixCaching to true.",
             at=".traffic.expected.prefixHitRatio",
         )
     )
@@ -386,10 +383,9 @@ class InferenceFleet(ApiModel):
     model_config = rules(
         rule(
             "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$') && self.metadata.name != 'vllm'",
-            "'the name \"' + self.metadata.name + '\" cannot be used: it becomes the name of a Service and part of "
-            "others. "
-            "Use at most 40 lower-case letters, digits and dashes, starting with a letter, and not vllm (a Service of "
-            "that name sets VLLM_PORT in other pods and breaks their engines).'",
+            'the name "{self.metadata.name}" cannot be used: it becomes the name of a Service and part of others. Use '
+            "at most 40 lower-case letters, digits and dashes, starting with a letter, and not vllm (a Service of "
+            "that name sets VLLM_PORT in other pods and breaks their engines).",
         )
     )
 

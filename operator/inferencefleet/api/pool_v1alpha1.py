@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencefleet.api.base import EMPTY, ApiModel, Duration, Memory, marks, rule, rules
+from inferencefleet.api.base import EMPTY, ApiModel, Duration, Memory, marks, rule, rules, unless_set
 from inferencefleet.api.quantity import DURATION_PATTERN
 from inferencefleet.api.status_pool import PoolStatus
 from inferencefleet.domain.pool import CapacityType
@@ -18,15 +18,13 @@ class GpuBlock(ApiModel):
     model_config = rules(
         rule(
             "has(self.memory) == has(self.bandwidthGBPerSecond) && has(self.memory) == has(self.bf16TFLOPS)",
-            "'gpu \"' + self.type + '\" is described in part: give memory, bandwidthGBPerSecond and bf16TFLOPS "
-            "together, "
-            "or none of them for a type of the built-in catalogue.'",
+            'gpu "{self.type}" is described in part: give memory, bandwidthGBPerSecond and bf16TFLOPS together, or '
+            "none of them for a type of the built-in catalogue.",
         ),
         rule(
             "!has(self.fp8TFLOPS) || has(self.memory)",
-            "'fp8TFLOPS without memory, bandwidthGBPerSecond and bf16TFLOPS: give all four, or none of them for a "
-            "type of "
-            "the built-in catalogue.'",
+            "fp8TFLOPS without memory, bandwidthGBPerSecond and bf16TFLOPS: give all four, or none of them for a type "
+            "of the built-in catalogue.",
             at=".fp8TFLOPS",
         ),
     )
@@ -108,9 +106,8 @@ class Toleration(ApiModel):
     model_config = rules(
         rule(
             "has(self.key) && self.key != ''",
-            "'a toleration without a key tolerates every taint, also those of nodes that are about to go: name the "
-            "key, "
-            "for example nvidia.com/gpu.'",
+            "a toleration without a key tolerates every taint, also those of nodes that are about to go: name the "
+            "key, for example nvidia.com/gpu.",
         )
     )
 
@@ -140,11 +137,9 @@ class NodesBlock(ApiModel):
 class ProvisioningBlock(ApiModel):
     model_config = rules(
         rule(
-            f"!self.p50.matches('{_DURATION}') || !self.p95.matches('{_DURATION}') || "
+            f"{unless_set('p50', 'p95')} || !self.p50.matches('{_DURATION}') || !self.p95.matches('{_DURATION}') || "
             "duration(self.p50) <= duration(self.p95)",
-            "'p50 is ' + self.p50 + ', above p95, ' + self.p95 + ': half of all nodes come within p50, so p95 is at "
-            "least "
-            "that.'",
+            "p50 is {self.p50}, above p95, {self.p95}: half of all nodes come within p50, so p95 is at least that.",
             at=".p95",
         )
     )
@@ -170,23 +165,21 @@ class PoolSpec(ApiModel):
     model_config = rules(
         rule(
             "self.capacityType != 'Reserved' || (has(self.limits) && has(self.limits.gpus))",
-            "'a Reserved pool needs limits.gpus: it is paid already and counts as free, so without its size the plan "
-            "would "
-            "put everything there. Set limits.gpus to the number of GPUs you reserved.'",
+            "a Reserved pool needs limits.gpus: it is paid already and counts as free, so without its size the plan "
+            "would put everything there. Set limits.gpus to the number of GPUs you reserved.",
             at=".capacityType",
         ),
         rule(
             "!has(self.spot) || self.capacityType == 'Spot'",
-            "'spot is only for capacityType Spot, and this pool is ' + self.capacityType + ': remove spot or change "
-            "capacityType.'",
+            "spot is only for capacityType Spot, and this pool is {self.capacityType}: remove spot or change "
+            "capacityType.",
             at=".spot",
         ),
         rule(
             "!has(self.limits) || !has(self.limits.gpus) || self.limits.gpus == 0 || "
             "self.limits.gpus >= self.gpu.perNode || self.capacityType != 'Reserved'",
-            "'limits.gpus is ' + string(self.limits.gpus) + ', less than one node of ' + string(self.gpu.perNode) + ' "
-            "GPUs "
-            "(gpu.perNode): lower gpu.perNode to what a node really has.'",
+            "limits.gpus is {self.limits.gpus}, less than one node of {self.gpu.perNode} GPUs (gpu.perNode): lower "
+            "gpu.perNode to what a node really has.",
             at=".limits.gpus",
         ),
     )
@@ -215,9 +208,8 @@ class GpuPool(ApiModel):
     model_config = rules(
         rule(
             "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
-            "'the name \"' + self.metadata.name + '\" cannot be used: it becomes part of the names of Deployments. "
-            "Use at "
-            "most 40 lower-case letters, digits and dashes, starting with a letter.'",
+            'the name "{self.metadata.name}" cannot be used: it becomes part of the names of Deployments. Use at most '
+            "40 lower-case letters, digits and dashes, starting with a letter.",
         )
     )
 

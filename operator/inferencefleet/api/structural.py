@@ -11,7 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from inferencefleet.api.base import rule
+
 Schema = dict[str, Any]
+
+RULES = "x-kubernetes-validations"
 
 _FORBIDDEN = (
     "$ref",
@@ -58,7 +62,21 @@ def _clean(node: Schema, defs: Schema) -> Schema:
         found.pop("type", None)
     if found.get("x-kubernetes-preserve-unknown-fields"):
         found.pop("additionalProperties", None)
-    return found
+    return _with_true_bounds(found)
+
+
+def _with_true_bounds(node: Schema) -> Schema:
+    """The API server cuts a fractional bound in its message ("should be less than or equal to 0" for 0.99), so such
+    bounds become a rule with words of its own."""
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is None or high is None or (float(low).is_integer() and float(high).is_integer()):
+        return node
+    kept = {key: value for key, value in node.items() if key not in ("minimum", "maximum")}
+    within = rule(
+        f"self >= {float(low)} && self <= {float(high)}",
+        f"{{self}} is out of range: give a number from {low} to {high}",
+    )
+    return kept | {RULES: [*kept.get(RULES, ()), within]}
 
 
 def faults(node: Schema, path: str = "schema") -> Iterator[str]:
@@ -66,6 +84,10 @@ def faults(node: Schema, path: str = "schema") -> Iterator[str]:
     yield from (f"{path}: {key} is forbidden" for key in _FORBIDDEN if key in node)
     if "type" not in node and not node.get("x-kubernetes-int-or-string"):
         yield f"{path}: no type"
+    if path == "schema.metadata":
+        if node != {"type": "object"}:
+            yield f"{path}: says more than its type"
+        return
     if "description" not in node and not path.endswith("[]") and path != "schema":
         yield f"{path}: no description"
     if "properties" in node and "additionalProperties" in node:

@@ -192,7 +192,7 @@ BAD_FLEETS = (
     Bad(
         "an attainment of one",
         fleet({"spec.attainment": 1}),
-        ("spec.attainment", "less than or equal to 0.9999"),
+        ("spec.attainment", "1 is out of range: give a number from 0.5 to 0.9999"),
         ("spec.attainment='1'", "less than or equal to 0.9999"),
     ),
     Bad(
