@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from sandbox.components import APISERVER, PROMETHEUS, components, scheduler_config
+from sandbox.components import PROMETHEUS, START_ORDER, components, scheduler_config
 from sandbox.errors import CommandError, SandboxError
 from sandbox.kubeconfig import write_kubeconfig
 from sandbox.layout import Layout, Ports, Settings, State
@@ -61,7 +61,8 @@ class Cluster:
             known = layout.load()
             if known is not None and not fresh:
                 cluster = cls(layout, known, tools)
-                if cluster._all_running():
+                if cluster._running() == set(cluster._supervisor().components):
+                    cluster._supervisor().start(START_ORDER)  # launches nothing, waits until all are ready
                     if known.settings != wanted:
                         _log.info("The running sandbox keeps the settings it was started with: %s", known.settings)
                     return cluster
@@ -82,7 +83,7 @@ class Cluster:
         """The sandbox that runs in `state_dir`; an error when none does."""
         layout = Layout(Path(state_dir).resolve())
         known = layout.load()
-        if known is None or not (cluster := cls(layout, known, tools or resolve()))._any_running():
+        if known is None or not (cluster := cls(layout, known, tools or resolve()))._running():
             raise SandboxError(f"No sandbox runs in {layout.root}", way_out="start one: python -m sandbox up")
         return cluster
 
@@ -107,12 +108,12 @@ class Cluster:
     def stop_component(self, name: str) -> None:
         """For fault tests. Components: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, prometheus."""
         with self.layout.locked():
-            self._supervisor().stop([name])
+            self._supervisor().stop([self._supervisor().component(name).name])
 
     def start_component(self, name: str) -> None:
         """Start again with the same flags and wait until it is ready."""
         with self.layout.locked():
-            self._supervisor().start([name])
+            self._supervisor().start([self._supervisor().component(name).name])
 
     def restart(self, name: str) -> None:
         self.stop_component(name)
@@ -276,13 +277,11 @@ class Cluster:
             self.layout, components(self.tools, self.layout, self.state, self._tls()), self.state.detached
         )
 
-    def _all_running(self) -> bool:
+    def _running(self) -> set[str]:
         if not self.ca_file.exists():
-            return False
-        return all(each.ready for each in self.status())
-
-    def _any_running(self) -> bool:
-        return self.ca_file.exists() and self._supervisor().running(APISERVER) is not None
+            return set()
+        supervisor = self._supervisor()
+        return {name for name in supervisor.components if supervisor.running(name)}
 
     def _command(
         self, tool: Sequence[str], args: Sequence[str], check: bool, input: str | None, timeout_s: float,
