@@ -22,9 +22,9 @@ REQUEST_OVERHEAD_S = 15e-3
 """HTTP, tokenisation, scheduling of one request (2.3)."""
 ARRIVALS = 4096
 _TAIL = ((50, 0.28), (90, 0.45), (95, 0.55), (99, 0.55))
-"""Percentile and rise with the square of utilisation: what the recursion misses against a discrete-event simulation of the
-scheduler, where batches and residents fluctuate. Refitted from 1.5 (0.95 at p95), because the work below counts all
-chunks of a prompt; over four workloads at utilisation 0.3-0.85 p95 is then within about 20 %."""
+"""Percentile and rise with the square of utilisation: what the recursion misses against a discrete-event simulation
+of the scheduler, where batches and residents fluctuate. Refitted from 1.5 (0.95 at p95), because the work below counts
+all chunks of a prompt; over four workloads at utilisation 0.3-0.85 p95 is then within about 20 %."""
 MEAN_TAIL = 0.42
 E2E_TAIL = 0.20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 from inferencefleet.domain.hardware import NumberFormat
@@ -43,6 +44,7 @@ class Parameters:
         return self.dense + self.experts + self.head + self.embedding
 
 
+@lru_cache(maxsize=256)
 def parameters(model: ModelSpec) -> Parameters:
     """Parameter counts by the formulas of 1.1; norms and biases (under 0.1 %) are left out."""
     moe_layers = model.moe.layers if model.moe else 0
