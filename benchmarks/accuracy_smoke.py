@@ -3,7 +3,7 @@
     python benchmarks/accuracy_smoke.py end_to_end.csv
 
 The table has one row for each run, with the columns engine, load, model, gpu_norm, precision, tp, ep, gpus_per_replica,
-replicas, concurrency, isl, osl, ttft_mean_ms and tpot_mean_ms (InferenceMAX runs, and those that aiconfigurator curates).
+replicas, concurrency, isl, osl, ttft_mean_ms and tpot_mean_ms (InferenceMAX runs, and those aiconfigurator curates).
 """
 
 from __future__ import annotations
