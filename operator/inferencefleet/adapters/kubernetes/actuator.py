@@ -44,9 +44,8 @@ class ServerSideActuator:
             "PodDisruptionBudget",
             self._object(self._cluster.disruption_budgets, fleet, build_disruption_budget(fleet)),
         )
-        planned = {pool_plan.pool for pool_plan in plan.pools}
-        for deployment in self._leftovers(fleet, planned, pools):
-            await round_.do(f"Deployment {deployment['metadata']['name']}", self._retire(fleet, deployment))
+        for deployment in self._leftovers(fleet, plan, pools):
+            await round_.do(f"Deployment {deployment['metadata']['name']}", self._retire(deployment))
         await round_.do("pods", release_from_karpenter(self._cluster, fleet.key))
         return round_.writes()
 
@@ -83,23 +82,24 @@ class ServerSideActuator:
             writes += await mark_victims(self._cluster, fleet.key, pool.name, plan.victims[:shrink])
         return writes + await apply_object(self._client, cache, live, desired)
 
-    def _leftovers(self, fleet: Fleet, planned: set[str], pools: Mapping[str, Pool]) -> list[Json]:
-        """Our Deployments in pools that the plan no longer names.
+    def _leftovers(self, fleet: Fleet, plan: FleetPlan, pools: Mapping[str, Pool]) -> list[Json]:
+        """Our Deployments in the pools that the plan retires.
 
         A pool that exists but cannot be read is no reason to stop what runs there.
         """
         unreadable = {pool["metadata"]["name"] for pool in self._cluster.pools} - pools.keys()
+        retired = set(plan.retire) - unreadable - {pool_plan.pool for pool_plan in plan.pools}
         return [
             deployment
             for deployment in self._cluster.deployments
             if (owner := labels.owner_of(deployment["metadata"])) is not None
             and owner[0] == fleet.key
-            and owner[1] not in planned | unreadable
+            and owner[1] in retired
             and labels.is_owned_by(deployment["metadata"], fleet.uid)
             and not deployment["metadata"].get("deletionTimestamp")
         ]
 
-    async def _retire(self, fleet: Fleet, deployment: Json) -> int:
+    async def _retire(self, deployment: Json) -> int:
         """To zero first, so that pods drain; away once no pod is left."""
         metadata, cache = deployment["metadata"], self._cluster.deployments
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
