@@ -11,14 +11,8 @@ from pydantic import ValidationError
 
 from inferencefleet import catalog
 from inferencefleet.api.checks import fleet_problems
-from inferencefleet.api.fleet_v1alpha1 import (
-    ExpectedBlock,
-    FleetSpec,
-    InferenceFleet,
-    KvCacheFormat,
-    ModelBlock,
-    ScalingBlock,
-)
+from inferencefleet.api.fleet_engine import KvCacheFormat, ModelBlock
+from inferencefleet.api.fleet_v1alpha1 import ExpectedBlock, FleetSpec, InferenceFleet, ScalingBlock
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration
 from inferencefleet.domain.capacity import EngineLimits

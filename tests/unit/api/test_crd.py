@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from inferencefleet.api.crd import FLEET, POOL, Kind, crd, files, main
+from inferencefleet.api.reference import reference
 from inferencefleet.api.structural import faults
 
 CRDS = Path(__file__).parents[3] / "crds"
@@ -107,3 +108,10 @@ def test_printing_makes_one_stream_of_documents(capsys: pytest.CaptureFixture[st
     assert main([]) == 0
     kinds = [each["spec"]["names"]["kind"] for each in yaml.safe_load_all(capsys.readouterr().out)]
     assert kinds == ["InferenceFleet", "GPUPool"]
+
+
+def test_the_reference_page_is_what_the_models_generate() -> None:
+    page = CRDS.parent / "docs" / "reference.md"
+    assert page.read_text(encoding="utf-8") == reference(), (
+        "run: python -m inferencefleet.api.reference > docs/reference.md"
+    )

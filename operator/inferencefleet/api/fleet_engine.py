@@ -1,0 +1,150 @@
+"""The blocks `model` and `engine` of an InferenceFleet: what is served, and how vLLM is started."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from inferencefleet.api.base import ApiModel, Extra, marks, rule, rules, unless_set
+from inferencefleet.api.flags import OWNED_FLAGS
+from inferencefleet.domain.hardware import NumberFormat
+
+_OWNED = "[" + ", ".join(f"'{flag}'" for flag in OWNED_FLAGS) + "]"
+_IS_OWNED = f"arg.split('=')[0].replace('_', '-') in {_OWNED}"
+
+TensorParallelSize = Annotated[
+    Literal["auto", 1, 2, 4, 8], Extra({"enum": ["auto", 1, 2, 4, 8]} | marks(int_or_string=True))
+]
+
+
+class KvCacheFormat(StrEnum):
+    """`auto` is what vLLM does by default: the format of the model's activations, bf16."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    FP8 = "fp8"
+
+
+class ModelBlock(ApiModel):
+    id: str = Field(
+        min_length=1,
+        max_length=200,
+        description="Hugging Face id of the model, for example Qwen/Qwen3-32B. It is looked up in the catalogue that "
+        "is "
+        "built into the operator; for a model that is not there, give spec.model.architecture as well.",
+    )
+    architecture: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
+        None,
+        description="The model's Hugging Face config.json as YAML, only needed for models that are not in the built-in "
+        "catalogue (it wins over the catalogue when both exist). Sizing reads the shape from it: num_hidden_layers, "
+        "hidden_size, num_attention_heads, num_key_value_heads, head_dim, intermediate_size, vocab_size and the keys "
+        "of "
+        "mixture-of-experts and latent attention. No weights are read.",
+    )
+    weights: NumberFormat | None = Field(
+        None,
+        description="Number format of the weights. Default: the format of the published checkpoint, bf16 for most. fp8 "
+        "quantises a bf16 checkpoint while loading, halves its memory and speeds up decoding; the other formats need a "
+        "checkpoint that is published in them.",
+    )
+    kv_cache: KvCacheFormat = Field(
+        KvCacheFormat.AUTO,
+        description="Number format of the KV cache. auto (the default) stores bf16; fp8 doubles the tokens that fit, "
+        "at a "
+        "small loss of quality.",
+    )
+    max_model_len: int | None = Field(
+        None,
+        ge=256,
+        le=10_000_000,
+        description="Longest prompt plus output of one request, in tokens; vLLM refuses longer requests. Default: the "
+        "model's own limit, at most 32768. Larger values leave room for fewer requests at once.",
+    )
+    served_name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Model name that clients send in the OpenAI API. Default: spec.model.id.",
+    )
+
+
+class EnvVar(ApiModel):
+    name: str = Field(min_length=1, description="Name of the environment variable.")
+    value: str | None = Field(None, description="Its value.")
+    value_from: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
+        None,
+        description="Source of the value as in a pod: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef.",
+    )
+
+
+class EngineBlock(ApiModel):
+    model_config = rules(
+        rule(
+            f"{unless_set('maxNumSeqs', 'maxNumBatchedTokens')} || self.maxNumSeqs <= self.maxNumBatchedTokens",
+            "maxNumSeqs is {self.maxNumSeqs}, above maxNumBatchedTokens, {self.maxNumBatchedTokens}: every running "
+            "request needs one token of each step. Lower maxNumSeqs or raise maxNumBatchedTokens.",
+            at=".maxNumSeqs",
+        )
+    )
+
+    image: str = Field(
+        "vllm/vllm-openai:v0.18.1",
+        min_length=1,
+        max_length=500,
+        description="Container image of vLLM with a version tag. From v0.18 on vLLM finishes running requests before "
+        "it "
+        "stops; older images abort them. Default vllm/vllm-openai:v0.18.1.",
+    )
+    tensor_parallel_size: TensorParallelSize = Field(
+        "auto",
+        description="GPUs of one replica: 1, 2, 4 or 8, or auto (the default), which takes for each GPU type the "
+        "smallest "
+        "size that fits the model and keeps the SLO.",
+    )
+    max_num_seqs: int = Field(
+        256,
+        ge=1,
+        le=8192,
+        description="Most requests that one replica runs at the same time; the rest wait. Default 256.",
+    )
+    max_num_batched_tokens: int = Field(
+        8192,
+        ge=64,
+        le=1_048_576,
+        description="Most tokens that one engine step computes. Larger steps speed up prompts (TTFT), smaller ones "
+        "keep "
+        "running requests smooth (ITL). Default 8192.",
+    )
+    gpu_memory_utilization: float = Field(
+        0.90, ge=0.1, le=0.99, description="Share of GPU memory that vLLM may use, 0.1 to 0.99. Default 0.90."
+    )
+    prefix_caching: bool = Field(
+        True,
+        description="Keep the KV cache of finished prompts, so that a prompt with the same beginning skips that work. "
+        "Default true.",
+    )
+    extra_args: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
+        default_factory=list,
+        max_length=64,
+        description='More arguments for vllm serve, one per entry, for example "--enable-expert-parallel" or '
+        '"--reasoning-parser=qwen3". Flags that have a field here, and --disable-log-stats, are refused.',
+        json_schema_extra=marks(
+            list_type="atomic",
+            validations=[
+                rule(
+                    f"self.all(arg, !({_IS_OWNED}))",
+                    f'extraArgs must not hold "{{self.filter(arg, {_IS_OWNED})[0]}}": the operator passes this flag '
+                    "itself or depends on it. Use the field of the same name in spec.model, spec.engine or "
+                    "spec.scaling, or remove it.",
+                )
+            ],
+        ),
+    )
+    env: list[EnvVar] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Environment of the vLLM container, as in a pod; for example HF_TOKEN from a Secret.",
+        json_schema_extra=marks(list_type="map", list_map_keys=["name"]),
+    )
