@@ -11,7 +11,7 @@ from inferencefleet.api.crd import FLEET, POOL, Kind, crd
 
 _INTRO = """# Field reference
 
-Generated from the models in `operator/inferencefleet/api`: `python -m inferencefleet.api.reference > docs/reference.md`.
+Generated from the models: `python -m inferencefleet.api.reference > docs/reference.md`.
 The same texts are in the cluster: `kubectl explain ifleet.spec.slo`. Fields in **bold** are required.
 """
 
