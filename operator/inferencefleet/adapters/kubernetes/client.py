@@ -46,6 +46,7 @@ class KubernetesClient:
 
     async def close(self) -> None:
         await self._api.close()
+        await asyncio.sleep(0)  # the transports are told of their end in the next turn of the event loop
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Json:
         return await self._json("GET", resource.path(namespace, name))
@@ -109,7 +110,7 @@ class KubernetesClient:
                         raise error_from_event(event["object"])
                     yield event["type"], event["object"]
             finally:
-                stream.close()
+                _cut(stream)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Unreachable(0, f"watch of {resource.plural} broke: {_words(error)}") from error
 
@@ -127,11 +128,18 @@ class KubernetesClient:
         path = resource.path(namespace, body["metadata"]["name"], subresource)
         return await self._json("PATCH", path, query=query, body=body, content_type=_APPLY_PATCH)
 
-    async def merge_patch(self, resource: Resource, namespace: str | None, name: str, patch: Mapping[str, Any]) -> Json:
+    async def merge_patch(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        patch: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+    ) -> Json:
         query = _query(fieldManager=FIELD_MANAGER)
-        return await self._json(
-            "PATCH", resource.path(namespace, name), query=query, body=dict(patch), content_type=_MERGE_PATCH
-        )
+        path = resource.path(namespace, name, subresource)
+        return await self._json("PATCH", path, query=query, body=dict(patch), content_type=_MERGE_PATCH)
 
     async def create(self, resource: Resource, namespace: str | None, body: Json) -> Json:
         query = _query(fieldManager=FIELD_MANAGER)
@@ -193,6 +201,13 @@ async def connect(kubeconfig: str | None = None, *, timeout_s: float = 15.0) -> 
     api = ApiClient(configuration)
     api.user_agent = "inferencefleet"
     return KubernetesClient(api, timeout_s=timeout_s)
+
+
+def _cut(stream: aiohttp.ClientResponse) -> None:
+    """Drop the connection of a stream that is left early: a polite TLS farewell would wait for the peer."""
+    if stream.connection is not None and stream.connection.transport is not None:
+        stream.connection.transport.abort()
+    stream.close()
 
 
 def _query(**parameters: str) -> list[tuple[str, str]]:

@@ -69,13 +69,18 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     429: Busy,
 }
 
+_SCHEMA_MISMATCH = "failed to create typed patch object"
+"""Server-side apply answers 500 when a field is not in the schema, which no repetition will mend."""
+
 
 def error_from(status: int, body: bytes, retry_after: str | None = None) -> ApiError:
     """The exception for a failed response. The body is a `Status` object, or whatever a proxy wrote."""
     found = _as_status(body)
+    text = str(found.get("message") or body[:300].decode(errors="replace") or "no message")
     kind = _BY_STATUS.get(status, Busy if status >= 500 else ApiError)
-    text = found.get("message") or body[:300].decode(errors="replace") or "no message"
-    return kind(status, str(text), reason=str(found.get("reason") or ""), retry_after_s=_seconds(retry_after))
+    if _SCHEMA_MISMATCH in text:
+        kind = Invalid
+    return kind(status, text, reason=str(found.get("reason") or ""), retry_after_s=_seconds(retry_after))
 
 
 def error_from_event(status: dict[str, Any]) -> ApiError:

@@ -1,4 +1,8 @@
-"""StatusWriter: server-side apply on /status, only when the server does not hold the same substance already."""
+"""StatusWriter: patches /status, only when the server does not hold the same substance already.
+
+A merge patch, not server-side apply: that answers 500 for a whole status in which one field is unknown to the CRD, and
+while the operator and its CRDs are upgraded one after the other a shorter status is better than none.
+"""
 
 from __future__ import annotations
 
@@ -43,15 +47,8 @@ class CachedStatusWriter:
         wanted = with_transition_times(without_none(status), held)
         if wanted == held or self._altered.get(uid) == (wanted, held):
             return False
-        metadata = {"name": name, "uid": uid} | ({"namespace": namespace} if namespace else {})
-        body: Json = {
-            "apiVersion": cache.resource.api_version,
-            "kind": cache.resource.kind,
-            "metadata": metadata,
-            "status": wanted,
-        }
         try:
-            answer = await self._cluster.client.apply(cache.resource, namespace, body, subresource="status")
+            answer = await self._patch(cache, namespace, live, merge_diff(held, wanted))
         except (NotFound, Conflict) as error:
             log.info("%s %s is gone or was replaced, its status is dropped: %s", cache.resource.kind, name, error)
             return False
@@ -60,6 +57,22 @@ class CachedStatusWriter:
         cache.put(answer)
         self._remember(cache.resource.kind, name, uid, wanted, without_none(answer.get("status") or {}))
         return True
+
+    async def _patch(self, cache: ResourceCache, namespace: str | None, live: Json, change: Json) -> Json:
+        """The resource version proves that this is the object we compared with: /status ignores a uid."""
+        name, client = live["metadata"]["name"], self._cluster.client
+        try:
+            return await client.merge_patch(
+                cache.resource, namespace, name, _at_version(live, change), subresource="status"
+            )
+        except Conflict:
+            fresh = await client.get(cache.resource, namespace, name)
+            cache.put(fresh)
+            if fresh["metadata"]["uid"] != live["metadata"]["uid"] or fresh.get("status") != live.get("status"):
+                raise
+            return await client.merge_patch(
+                cache.resource, namespace, name, _at_version(fresh, change), subresource="status"
+            )
 
     def _remember(self, kind: str, name: str, uid: str, wanted: Any, kept: Any) -> None:
         """Fields that the CRD does not know vanish on the server; writing them again each tick would not help."""
@@ -95,6 +108,24 @@ def with_transition_times(status: Json, held: Mapping[str, Any], now: datetime |
         changed_at = old["lastTransitionTime"] if same else condition.get("lastTransitionTime") or stamp
         timed.append({**condition, "lastTransitionTime": changed_at})
     return {**status, "conditions": timed}
+
+
+def merge_diff(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> Json:
+    """The merge patch that turns `held` into `wanted`: null removes a field, lists are replaced as a whole."""
+    change: Json = dict.fromkeys(held.keys() - wanted.keys())
+    for key, value in wanted.items():
+        before = held.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_diff(before, value)
+            if inner:
+                change[key] = inner
+        elif key not in held or before != value:
+            change[key] = value
+    return change
+
+
+def _at_version(live: Json, change: Json) -> Json:
+    return {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "status": change}
 
 
 def _plain(value: Any) -> Any:
