@@ -107,6 +107,9 @@ def _held(snapshot: Snapshot) -> list[tuple[FleetKey, str, int]]:
 
 
 def _hold_planned(ledger: Ledger, decided: FleetPlan, replicas: Iterable[Replica]) -> None:
+    """A plan that is only shown takes nothing from others, and gives nothing of what still runs to them."""
+    if not decided.act:
+        return
     occupied: dict[str, int] = {}
     for replica in replicas:
         if replica.phase is not Phase.UNSCHEDULED:
