@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from inferencefleet.domain.capacity import Scales
 from inferencefleet.domain.fleet import Fleet, Mode, Problem
-from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, PoolPlan, Reason, Sizing, Verdict
 from inferencefleet.domain.pool import Exhaustion, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings
@@ -141,7 +141,7 @@ def _need(fleet: Fleet, state: FleetState, memory: FleetMemory, demand: Demand, 
     if isinstance(state.metrics, MetricsGap) and state.workloads:
         doomed = {workload.pool: 0 for workload in state.workloads}
         for replica in state.replicas:
-            if replica.doomed and replica.pool in doomed:
+            if replica.doomed and replica.phase is not Phase.TERMINATING and replica.pool in doomed:
                 doomed[replica.pool] += 1
         keep = {pool: max(0, replicas - doomed[pool]) for pool, replicas in _current(state).items()}
     return Need(
