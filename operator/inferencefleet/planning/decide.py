@@ -63,11 +63,12 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     ahead = forecast(demand, memory, at_s=around.at_s, horizon_s=horizon_s, window_s=_window_s(state))
 
     # 4. Where is it cheapest?
-    need = _need(fleet, state, memory, demand, ahead)
+    gap = _gap(state, demand)
+    need = _need(fleet, state, gap, demand, ahead)
     wanted = place(need, rooms, fleet.spot)
 
     # 5. May it change that far, that fast?
-    total, guarded, memory = _guard(wanted, state, memory, counted, around)
+    total, guarded, memory = _guard(wanted, state, gap, memory, counted, around)
     placement = place(replace(need, floor=total, ceiling=total), rooms, fleet.spot)
     steps = reshape(placement.replicas, _current(state), counted)
 
@@ -135,10 +136,17 @@ def _current(state: FleetState) -> dict[str, int]:
     return {workload.pool: workload.replicas for workload in state.workloads}
 
 
-def _need(fleet: Fleet, state: FleetState, memory: FleetMemory, demand: Demand, ahead: Forecast) -> Need:
+def _gap(state: FleetState, demand: Demand) -> MetricsGap | None:
+    """What is missing. Engines that answer but tell no rate say as little as engines that do not answer."""
+    if isinstance(state.metrics, MetricsGap):
+        return state.metrics
+    return None if demand.observed else MetricsGap(code="NoSamples", sentence="engines report no rate of requests yet")
+
+
+def _need(fleet: Fleet, state: FleetState, gap: MetricsGap | None, demand: Demand, ahead: Forecast) -> Need:
     keep: dict[str, int] = {}
     floor = fleet.scaling.min_replicas
-    if isinstance(state.metrics, MetricsGap) and state.workloads:
+    if gap is not None and state.workloads:
         doomed = {workload.pool: 0 for workload in state.workloads}
         for replica in state.replicas:
             if replica.doomed and replica.phase is not Phase.TERMINATING and replica.pool in doomed:
@@ -154,7 +162,12 @@ def _need(fleet: Fleet, state: FleetState, memory: FleetMemory, demand: Demand, 
 
 
 def _guard(
-    wanted: Placement, state: FleetState, memory: FleetMemory, counted: Mapping[str, Census], around: Surroundings
+    wanted: Placement,
+    state: FleetState,
+    gap: MetricsGap | None,
+    memory: FleetMemory,
+    counted: Mapping[str, Census],
+    around: Surroundings,
 ) -> tuple[int, tuple[Verdict, ...], FleetMemory]:
     """The number of replicas after all guards, what they said, and the recommendations to remember."""
     scaling = state.fleet.scaling
@@ -168,7 +181,7 @@ def _guard(
         at_s=around.at_s,
         current=current,
         ready=sum(count.ready for count in counted.values()),
-        gap=state.metrics if isinstance(state.metrics, MetricsGap) else None,
+        gap=gap,
         recommendations=kept,
     )
     total, verdicts = run_guards(wanted.total, context)

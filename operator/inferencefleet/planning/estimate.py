@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import accumulate
 
 from inferencefleet.domain.fleet import Fleet
@@ -22,21 +23,28 @@ def estimate(fleet: Fleet, metrics: FleetMetrics | MetricsGap, memory: FleetMemo
     With metrics: arrivals = completions + growth of (running + waiting), in requests per second. Without, the last
     observed rate stands; before the first observation the declared traffic does. `observed` tells which it was.
     """
-    if isinstance(metrics, MetricsGap) or metrics.completions_per_s is None or metrics.engines == 0:
+    completions_per_s = None if isinstance(metrics, MetricsGap) else _finite(metrics.completions_per_s)
+    if isinstance(metrics, MetricsGap) or completions_per_s is None or metrics.engines == 0:
         return _last_seen(fleet, memory) if memory.arrivals else _declared(fleet)
-    growth_per_s = metrics.in_system_growth_per_s or 0.0
-    arrivals_per_s = max(0.0, metrics.completions_per_s + growth_per_s)
-    backlog = max(0.0, metrics.waiting - _healthy_queue(fleet, arrivals_per_s))
+    growth_per_s = _finite(metrics.in_system_growth_per_s) or 0.0
+    waiting = _finite(metrics.waiting) or 0.0
+    arrivals_per_s = max(0.0, completions_per_s + growth_per_s)
+    backlog = max(0.0, waiting - _healthy_queue(fleet, arrivals_per_s))
     return Demand(
         arrivals_per_s=arrivals_per_s,
         backlog_requests=backlog,
         observed=True,
         lengths=_lengths(fleet, metrics),
         sentence=(
-            f"{arrivals_per_s:.2f} req/s arrive: {metrics.completions_per_s:.2f} finish and the number in the system "
-            f"changes by {growth_per_s:+.2f} per second; {metrics.waiting:.0f} wait, {backlog:.0f} of them are backlog"
+            f"{arrivals_per_s:.2f} req/s arrive: {completions_per_s:.2f} finish and the number in the system "
+            f"changes by {growth_per_s:+.2f} per second; {waiting:.0f} wait, {backlog:.0f} of them are backlog"
         ),
     )
+
+
+def _finite(value: float | None) -> float | None:
+    """NaN and infinity are what a division by nothing leaves behind: unknown, neither zero nor endless."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _declared(fleet: Fleet) -> Demand:
