@@ -136,20 +136,27 @@ def _full_rooms(order: Sequence[Room], counts: Mapping[str, int], spot_most: int
 
 
 def _hedge(need: Need, order: Sequence[Room], counts: dict[str, int], spot: SpotTerms, spot_most: int) -> list[Verdict]:
-    """Add replicas until the loss of any one spot node leaves enough; changes `counts`."""
+    """Add replicas until the loss of any one spot node leaves enough; at the ceiling, move them off spot instead.
+
+    Changes `counts`.
+    """
     if spot.policy is not SpotPolicy.HEDGED:
         return []
-    before = sum(counts.values())
-    while sum(counts.values()) < need.ceiling and _after_loss(order, counts) < need.survival_requests_per_s:
+    before, on_spot = sum(counts.values()), _spot_count(order, counts)
+    while _after_loss(order, counts) < need.survival_requests_per_s:
         chosen = next((room for room in order if counts[room.pool] < room.most and not _is_spot(room)), None)
         if chosen is None:
             break
+        if sum(counts.values()) >= need.ceiling:
+            fullest = max((room for room in order if _is_spot(room)), key=lambda room: counts[room.pool])
+            counts[fullest.pool] -= 1
         counts[chosen.pool] += 1
-    after = sum(counts.values())
-    if after == before:
+    after, moved = sum(counts.values()), on_spot - _spot_count(order, counts)
+    if after == before and moved == 0:
         return []
     sentence = (
-        f"{after - before} more, so that the loss of one spot node leaves {need.survival_requests_per_s:.2f} req/s"
+        f"{after - before} more and {moved} off spot, so that the loss of one spot node leaves "
+        f"{need.survival_requests_per_s:.2f} req/s"
     )
     return [Verdict(code=Reason.SPOT_HEDGE, sentence=sentence, before=before, after=after)]
 
