@@ -70,12 +70,13 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     # 5. May it change that far, that fast?
     total, guarded, memory = _guard(wanted, state, gap, memory, counted, around)
     placement = place(replace(need, floor=total, ceiling=total), rooms, fleet.spot)
-    steps = reshape(placement.replicas, _current(state), counted)
+    needed = max(total, _short_of(wanted, fleet))
+    steps = reshape(placement.replicas, _current(state), counted, needed=needed)
 
     # 6. Why?
     return _explained(
         state, demand, ahead, sizings, placement, steps, counted,
-        verdicts=(*wanted.verdicts, *guarded, *_spoken(steps)), problems=problems, memory=memory,
+        verdicts=(*wanted.verdicts, *guarded, *_spoken(steps)), problems=problems, memory=memory, needed=needed,
     )  # fmt: skip
 
 
@@ -206,6 +207,12 @@ def _bounded(recommendations: tuple[tuple[float, int], ...]) -> tuple[tuple[floa
     return tuple(kept)
 
 
+def _short_of(wanted: Placement, fleet: Fleet) -> int:
+    """Replicas that demand asks for when no pool has room for all of them, else 0: what serves is not given up then."""
+    short = [verdict.before for verdict in wanted.verdicts if verdict.code is Reason.NOT_ENOUGH_GPUS]
+    return min(fleet.scaling.max_replicas, int(short[0])) if short and short[0] is not None else 0
+
+
 def _spoken(steps: Mapping[str, Step]) -> tuple[Verdict, ...]:
     return tuple(step.verdict for step in steps.values() if step.verdict is not None)
 
@@ -222,6 +229,7 @@ def _explained(
     verdicts: tuple[Verdict, ...],
     problems: tuple[Problem, ...],
     memory: FleetMemory,
+    needed: int,
 ) -> FleetPlan:
     current = _current(state)
     replicas = {pool: step.replicas for pool, step in steps.items()}
@@ -258,13 +266,13 @@ def _explained(
         hourly_cost=total,
         marginal_hourly_cost=marginal,
         memory=memory,
-        retire=_retired(state, shapes, counted, placement),
+        retire=_retired(state, shapes, counted, needed),
     )
 
 
 def _retired(
-    state: FleetState, known: Mapping[str, object], counted: Mapping[str, Census], placement: Placement
+    state: FleetState, known: Mapping[str, object], counted: Mapping[str, Census], needed: int
 ) -> tuple[str, ...]:
     gone = sorted({workload.pool for workload in state.workloads} - set(known))
     serving = sum(count.ready for count in counted.values())
-    return tuple(gone) if serving >= placement.total else ()
+    return tuple(gone) if serving >= needed else ()

@@ -19,16 +19,21 @@ class Step:
     verdict: Verdict | None
 
 
-def reshape(placed: Mapping[str, int], current: Mapping[str, int], counted: Mapping[str, Census]) -> Mapping[str, Step]:
+def reshape(
+    placed: Mapping[str, int], current: Mapping[str, int], counted: Mapping[str, Census], *, needed: int
+) -> Mapping[str, Step]:
     """One step from `current` (spec.replicas by pool) towards `placed`.
 
     - A pool grows at once; replicas on doomed nodes are asked for again on top of them.
     - A pool shrinks only as far as replicas that serve elsewhere make up for it (make before break), so a move
-      between pools never leaves fewer than `placed` replicas able to serve, as far as they could serve before.
+      between pools never leaves fewer than `needed` replicas able to serve, as far as they could serve before. The
+      same holds for replicas that start: none is given up for one that has no node yet.
+
+    `needed` is what demand asks for; it exceeds the sum of `placed` when no pool has room for all.
     """
-    needed = sum(placed.values())
     ready = sum(count.ready for count in counted.values())
-    spare, replaced = max(0, ready - needed), ready >= needed
+    bound = ready + sum(count.starting for count in counted.values())
+    spare, spare_bound, replaced = max(0, ready - needed), max(0, bound - needed), ready >= needed
     steps: dict[str, Step] = {}
     for pool in sorted(placed):
         count = counted[pool]
@@ -37,10 +42,13 @@ def reshape(placed: Mapping[str, int], current: Mapping[str, int], counted: Mapp
             steps[pool] = Step(replicas=target + _surge(count, replaced), verdict=_replacing(pool, target, count))
             continue
         # Replicas that do not serve go first and cost nothing; of those that serve only the spare ones may go.
-        keep_serving = count.ready - spare
-        replicas = max(target, keep_serving, 0)
+        mine = count.ready + count.starting
+        replicas = max(target, count.ready - spare, mine - spare_bound)
         spare -= max(0, count.ready - replicas)
-        steps[pool] = Step(replicas=replicas + _surge(count, replaced), verdict=_waiting(pool, target, replicas))
+        spare_bound -= max(0, mine - replicas)
+        steps[pool] = Step(
+            replicas=min(now, replicas + _surge(count, replaced)), verdict=_waiting(pool, target, replicas)
+        )
     return steps
 
 
@@ -70,7 +78,7 @@ def _waiting(pool: str, target: int, replicas: int) -> Verdict | None:
         return None
     return Verdict(
         code=Reason.WAITING_FOR_REPLACEMENT,
-        sentence=f"{pool} keeps {replicas} of {target} wanted until replicas elsewhere serve",
+        sentence=f"{pool} keeps {replicas} replicas where {target} are wanted, until replicas elsewhere serve",
         before=target,
         after=replicas,
     )
