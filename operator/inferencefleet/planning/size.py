@@ -28,11 +28,13 @@ def size(
     replica), else chosen: the smallest whose requests/s per GPU is within 10 % of the best.
     """
     running = {workload.pool: workload.tensor_parallel for workload in workloads if workload.replicas > 0}
-    known: dict[tuple[str, int | None], tuple[ReplicaShape, ReplicaCapacity]] = {}
+    known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
     sizings = []
     for pool in pools:
         fixed = fleet.engine.tensor_parallel or running.get(pool.name)
-        key = (pool.gpu.name, fixed)
+        # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
+        gpu = pool.gpu
+        key = (gpu.name, gpu.memory_bytes, gpu.bandwidth_bytes_per_s, pool.gpus_per_node, fixed)
         if key not in known:
             known[key] = _one_replica(fleet, pool, fixed, lengths, scales)
         sizings.append(_priced(fleet, pool, *known[key], scales))
@@ -54,7 +56,21 @@ def _one_replica(
         kv_cache=fleet.kv_cache,
         limits=limits,
     )
+    if fixed > pool.gpus_per_node:
+        return shape, _larger_than_a_node(fixed, pool)
     return shape, replica_capacity(shape, lengths, fleet.slos, scales)
+
+
+def _larger_than_a_node(fixed: int, pool: Pool) -> ReplicaCapacity:
+    """Such pods would never be scheduled, and the pool would look as if it did not deliver."""
+    return ReplicaCapacity(
+        requests_per_s=0.0,
+        binding=Limit.MODEL_TOO_LARGE,
+        sentence=(
+            f"one replica asks for {fixed} GPUs (spec.engine.tensorParallelSize) and a node of pool {pool.name} has "
+            f"{pool.gpus_per_node}; lower it to {pool.gpus_per_node} or choose a pool with larger nodes"
+        ),
+    )
 
 
 def _priced(fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales) -> Sizing:
