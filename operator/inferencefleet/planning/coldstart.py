@@ -10,6 +10,9 @@ from inferencefleet.domain.observation import Phase, Replica
 from inferencefleet.domain.pool import PoolState
 from inferencefleet.physics.cold_start import cold_start_s
 
+LONGEST_START_S = 1800.0
+"""A replica that became ready later than this after its node came had been ready before, and lost it for a while."""
+
 
 def expected_cold_start_s(
     state: PoolState, replicas: Sequence[Replica], shape: ReplicaShape, *, starting_s: float | None
@@ -19,10 +22,13 @@ def expected_cold_start_s(
     The prior is the pool's p50 to a node (0 when nodes have the free GPUs) plus `starting_s` for image pull and model
     load, or what physics expects of a model of this size.
     """
+    longest_s = state.pool.provision_p95_s + LONGEST_START_S
     seen = [
         replica.since_s - replica.created_s
         for replica in replicas
-        if replica.pool == state.pool.name and replica.phase is Phase.READY and replica.since_s > replica.created_s
+        if replica.pool == state.pool.name
+        and replica.phase is Phase.READY
+        and 0 < replica.since_s - replica.created_s <= longest_s
     ]
     if len(seen) >= 2:
         return min(quantiles(seen, n=10)[-1], max(seen))
