@@ -174,9 +174,12 @@ def _guard(
     scaling = state.fleet.scaling
     current = sum(_current(state).values()) if memory.placed is None else memory.placed
     window_s = max(scaling.scale_up_stabilization_s, scaling.scale_down_stabilization_s)
-    # As the HorizontalPodAutoscaler does: without a memory, what runs now is the first recommendation.
-    recommendations = memory.recommendations or (((around.at_s, current),) if current else ())
-    kept = tuple(entry for entry in recommendations if around.at_s - window_s < entry[0])
+    kept = tuple(entry for entry in memory.recommendations if around.at_s - window_s < entry[0])
+    oldest_s = around.at_s - window_s - 2 * around.settings.period_s
+    if not memory.recommendations or memory.recommendations[-1][0] < oldest_s:
+        # As the HorizontalPodAutoscaler does: without a memory, what runs now is the first recommendation. One from
+        # before a long silence (the API server was away, the spec was refused) is no memory.
+        kept = ((around.at_s, current),) if current else ()
     context = GuardContext(
         fleet=state.fleet,
         at_s=around.at_s,
