@@ -153,11 +153,14 @@ class Cloud:
     async def _renew(self, node: SimNode) -> None:
         path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
         try:
-            await self._kube.patch(f"{path}/{node.name}", {"spec": {"renewTime": micro_stamp()}})
-        except ApiError as error:
-            if error.status == 404:
+            renewal = {"spec": {"renewTime": micro_stamp()}}
+            try:
+                await self._kube.patch(f"{path}/{node.name}", renewal, patience_s=2.0)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
                 await self._kube.create(path, lease_manifest(node))
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except (TimeoutError, aiohttp.ClientError, ApiError) as error:
             _log.info("no heartbeat for %s: %s", node.name, error)
 
     # -- taking nodes away -------------------------------------------------------------------------------------------
@@ -232,4 +235,9 @@ class Cloud:
     def _later(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("the cloud failed to do something", exc_info=task.exception())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,28 @@ class Kube:
         *,
         params: Mapping[str, str] | None = None,
         content_type: str = "application/json",
+        patience_s: float = 120.0,
+    ) -> Manifest:
+        """Overload and a restarting API server are waited out; what the server says no to is raised."""
+        deadline_s = time.monotonic() + patience_s
+        while True:
+            try:
+                return await self._once(method, path, body, params, content_type)
+            except ApiError as error:
+                if (error.status < 500 and error.status != 429) or time.monotonic() > deadline_s:
+                    raise
+            except (aiohttp.ClientError, TimeoutError):
+                if time.monotonic() > deadline_s:
+                    raise
+            await asyncio.sleep(0.3)
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        params: Mapping[str, str] | None,
+        content_type: str,
     ) -> Manifest:
         assert self._session is not None, "enter the client first"
         data = None if body is None else json.dumps(body).encode()
@@ -84,8 +108,10 @@ class Kube:
     async def create(self, path: str, body: Mapping[str, Any]) -> Manifest:
         return await self.call("POST", path, body)
 
-    async def patch(self, path: str, body: Mapping[str, Any], content_type: str = STRATEGIC) -> Manifest:
-        return await self.call("PATCH", path, body, content_type=content_type)
+    async def patch(
+        self, path: str, body: Mapping[str, Any], content_type: str = STRATEGIC, *, patience_s: float = 120.0
+    ) -> Manifest:
+        return await self.call("PATCH", path, body, content_type=content_type, patience_s=patience_s)
 
     async def delete(self, path: str, body: Mapping[str, Any] | None = None) -> bool:
         """Whether it was there."""

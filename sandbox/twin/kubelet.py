@@ -13,15 +13,13 @@ from itertools import count
 from random import Random
 from typing import Any
 
-import aiohttp
-
 from inferencefleet.simulator.truth import DoesNotStart, Truth, build_engine
 from sandbox.scenario import Scenario
 from sandbox.twin.cloud import Cloud
 from sandbox.twin.kube import ApiError, Kube, Manifest
 from sandbox.twin.nodes import SimNode
 from sandbox.twin.pods import is_over
-from sandbox.twin.podspec import ContainerCrash, is_vllm, main_container, pre_stop_seconds, read_order
+from sandbox.twin.podspec import ContainerCrash, is_vllm, main_container, pre_stop_seconds, read_order, seen_ready_after
 from sandbox.twin.podstatus import StatusBook
 from sandbox.twin.replica import Replica
 from sandbox.twin.router import Router
@@ -158,6 +156,7 @@ class Kubelet:
         try:
             order = read_order(run.pod, run.node.pool.gpu)
             engine = build_engine(order.shape, self._truth, self._engine_seed(run), self._scenario.slo.itl.target)
+            engine.metrics.rebucket(order.histogram_bounds)
         except (ContainerCrash, DoesNotStart):
             await asyncio.sleep(_ARGPARSE_S)
             raise
@@ -175,11 +174,14 @@ class Kubelet:
         run.reserved = reserve_port()
         replica.port = int(run.reserved.getsockname()[1])
         await self._annotate(run, f"127.0.0.1:{replica.port}")
-        await asyncio.sleep(self._scenario.replica.load.sample(self._random))
+        load_s = self._scenario.replica.load.sample(self._random)
+        seen_after_s = seen_ready_after(main_container(run.pod), load_s)
+        await asyncio.sleep(load_s)
         run.server = EngineServer(replica, self._router)
         await run.server.open(run.reserved)
         run.replica = replica
         self._router.add(replica)
+        await asyncio.sleep(seen_after_s - load_s)
         await self._write(run, run.book.running(ready=True))
         run.phase = "Ready"
         self._router.became_ready(replica)
@@ -261,18 +263,11 @@ class Kubelet:
         await self._patch(run.path, {"metadata": {"annotations": {ADDRESS_ANNOTATION: address}}})
 
     async def _patch(self, path: str, body: Manifest) -> None:
-        while True:
-            try:
-                await self._kube.patch(path, body)
-                return
-            except ApiError as error:
-                if error.status == 404:
-                    return
-                if error.status < 500 and error.status != 429:
-                    raise
-            except (TimeoutError, aiohttp.ClientError) as error:
-                _log.info("%s: %s; trying again", path, error)
-            await asyncio.sleep(0.5)
+        try:
+            await self._kube.patch(path, body)
+        except ApiError as error:
+            if error.status != 404:  # the pod may be gone already
+                raise
 
     def _stop_tasks(self, run: PodRun) -> None:
         for task in (run.life, run.ending):

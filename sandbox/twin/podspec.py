@@ -6,8 +6,11 @@ GPUs.
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from inferencefleet import catalog
@@ -44,6 +47,16 @@ _SWITCHES = {
 }  # fmt: skip
 
 
+# First minor version of a flag: an older image does not know it.
+_SINCE = {
+    "--shutdown-timeout": (0, 18),
+    "--disable-access-log-for-endpoints": (0, 16),
+    "--custom-histogram-buckets": (0, 33),
+    "--performance-mode": (0, 18),
+    "--watermark": (0, 30),
+}
+
+
 class ContainerCrash(Exception):
     """The container would exit; the message is its last line, `code` its exit code."""
 
@@ -62,6 +75,8 @@ class VllmOrder:
     shutdown_timeout_s: float
     pre_stop_s: float
     prefix_caching: bool
+    histogram_bounds: Mapping[str, tuple[float, ...]]
+    """By family of `--custom-histogram-buckets`; families not named keep vLLM's default."""
 
 
 def main_container(pod: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +93,7 @@ def read_order(pod: dict[str, Any], gpu_name: str) -> VllmOrder:
     """Raises `ContainerCrash` with what the real server would print."""
     container = main_container(pod)
     words = [str(word) for word in (*container.get("command", ()), *container.get("args", ()))]
-    model, flags, switches = _parse(words)
+    model, flags, switches = _parse(words, _version(container.get("image", "")))
     tensor_parallel = _number(flags, "--tensor-parallel-size", 1)
     gpus = int(container.get("resources", {}).get("limits", {}).get(GPU_RESOURCE, 0))
     if gpus == 0:
@@ -117,7 +132,23 @@ def read_order(pod: dict[str, Any], gpu_name: str) -> VllmOrder:
         shutdown_timeout_s=float(_number(flags, "--shutdown-timeout", 0)),
         pre_stop_s=pre_stop_seconds(container),
         prefix_caching="--no-enable-prefix-caching" not in switches,
+        histogram_bounds=_bounds(flags.get("--custom-histogram-buckets", "{}")),
     )
+
+
+def seen_ready_after(container: dict[str, Any], load_s: float) -> float:
+    """When the kubelet notices that the server answers: at the next tick of the startup (or readiness) probe.
+
+    Raises `ContainerCrash` where the startup probe would have given up before.
+    """
+    probe = container.get("startupProbe") or container.get("readinessProbe")
+    if not probe:
+        return load_s
+    delay_s, period_s = float(probe.get("initialDelaySeconds", 0)), float(probe.get("periodSeconds", 10))
+    ticks = max(0, ceil((load_s - delay_s) / period_s))
+    if container.get("startupProbe") and ticks > int(probe.get("failureThreshold", 3)):
+        raise ContainerCrash(f"Container {container['name']} failed startup probe, will be restarted", 137)
+    return max(load_s, delay_s + ticks * period_s)
 
 
 def pre_stop_seconds(container: dict[str, Any]) -> float:
@@ -130,7 +161,13 @@ def pre_stop_seconds(container: dict[str, Any]) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def _parse(words: list[str]) -> tuple[str, dict[str, str], set[str]]:
+def _version(image: str) -> tuple[int, int]:
+    """Of the tag; a tag that tells none is taken for the newest."""
+    found = re.search(r":v?(\d+)\.(\d+)", image)
+    return (int(found.group(1)), int(found.group(2))) if found else (999, 0)
+
+
+def _parse(words: list[str], version: tuple[int, int]) -> tuple[str, dict[str, str], set[str]]:
     """Model, flags with values, switches. The words come as argv, not through a shell."""
     if "serve" in words:
         words = words[words.index("serve") + 1 :]
@@ -147,6 +184,8 @@ def _parse(words: list[str]) -> tuple[str, dict[str, str], set[str]]:
             continue
         name, equals, value = word.partition("=")
         name = name.replace("_", "-")
+        if _SINCE.get(name, version) > version:
+            raise ContainerCrash(f"vllm serve: error: unrecognized arguments: {word}")
         if name in _SWITCHES or name.replace("--no-", "--", 1) in _SWITCHES:
             switches.add(name)
         elif name in _READ or name in _IGNORED:
@@ -167,6 +206,15 @@ def _take(rest: list[str], *, many: bool) -> list[str]:
     while rest and not rest[0].startswith("--") and (many or not taken):
         taken.append(rest.pop(0))
     return taken
+
+
+def _bounds(text: str) -> dict[str, tuple[float, ...]]:
+    try:
+        return {str(family): tuple(float(bound) for bound in bounds) for family, bounds in json.loads(text).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ContainerCrash(
+            f"vllm serve: error: argument --custom-histogram-buckets: invalid value: {text!r}"
+        ) from error
 
 
 def _number(flags: dict[str, str], name: str, default: int) -> int:

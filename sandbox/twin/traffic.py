@@ -40,6 +40,11 @@ class RateCurve:
             before = point
         return before[1]
 
+    def area(self, from_s: float, to_s: float) -> float:
+        """Requests offered between two times: straight between points, so trapezoids are exact."""
+        cuts = [from_s, *(at for at, _ in self._points if from_s < at < to_s), to_s]
+        return sum((self.at(a) + self.at(b)) / 2 * (b - a) for a, b in pairwise(cuts))
+
     def advance(self, t_s: float, requests: float) -> float | None:
         """The time at which `requests` more have been offered; None when that never happens."""
         while True:
@@ -59,17 +64,24 @@ class RateCurve:
             return t_s + (sqrt(max(0.0, rate * rate + 2 * slope * requests)) - rate) / slope
 
 
+_LOCAL_ROWS = 1000
+"""The scenario's curve says how traffic changes over minutes, the recording says how it bursts: a gap is measured
+against the mean of so many recorded requests around it (three minutes of the recording, half a minute of a peak)."""
+
+
 class Trace:
-    """Gaps between recorded requests in units of the mean gap, with their lengths."""
+    """Gaps before each recorded request in units of the local mean gap, with their lengths."""
 
     def __init__(self, name: str) -> None:
         with gzip.open(DATA / name, "rt", newline="") as file:
-            rows = [
-                (int(r["arrival_ms"]), int(r["prompt_tokens"]), int(r["output_tokens"])) for r in csv.DictReader(file)
-            ]
-        mean_ms = (rows[-1][0] - rows[0][0]) / (len(rows) - 1)
-        self.gaps = [(later[0] - row[0]) / mean_ms for row, later in pairwise(rows)] + [1.0]
-        self.lengths = [(prompt, output) for _, prompt, output in rows]
+            rows = list(csv.DictReader(file))
+        times = [int(row["arrival_ms"]) for row in rows]
+        self.lengths = [(int(row["prompt_tokens"]), int(row["output_tokens"])) for row in rows]
+        last, half = len(times) - 1, _LOCAL_ROWS // 2
+        self.gaps = [1.0]
+        for index, (before, after) in enumerate(pairwise(times)):
+            low, high = max(0, index - half), min(last, index + half)
+            self.gaps.append((after - before) * (high - low) / (times[high] - times[low]))
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -111,17 +123,12 @@ class Player:
     def override(self, rps: float | None, now_s: float) -> None:
         """Another rate from now on; None gives the scenario's curve back."""
         t_s = max(now_s - self._origin_s, self._from_s)
-        self._owed = max(0.0, self._owed - self._offered(self._from_s, t_s))
+        self._owed = max(0.0, self._owed - self.curve.area(self._from_s, t_s))
         self._from_s = t_s
         self.curve = self._scripted if rps is None else RateCurve([(0.0, rps)])
         self._epoch += 1
         if not self.stopped:
             self._schedule()
-
-    def _offered(self, from_s: float, to_s: float) -> float:
-        """Requests offered between two times: the curve is straight between its points, so sum trapezoids."""
-        cuts = [from_s, *(at for at, _ in self.curve._points if from_s < at < to_s), to_s]
-        return sum((self.curve.at(a) + self.curve.at(b)) / 2 * (b - a) for a, b in pairwise(cuts))
 
     def _schedule(self) -> None:
         due_s = self.curve.advance(self._from_s, self._owed)

@@ -41,7 +41,10 @@ class Accumulator:
     __slots__ = ("bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
+        self.rebucket(bounds)
+
+    def rebucket(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(sorted(bounds))
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0.0
 

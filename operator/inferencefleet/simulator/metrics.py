@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from inferencefleet.simulator.histogram import (
     CHOICE_BOUNDS,
     ITERATION_BOUNDS,
@@ -42,6 +44,18 @@ class EngineMetrics:
         self.inference = Accumulator(PHASE_BOUNDS)
         self.prefill = Accumulator(PHASE_BOUNDS)
         self.decode = Accumulator(PHASE_BOUNDS)
+
+    def rebucket(self, bounds: Mapping[str, tuple[float, ...]]) -> None:
+        """`--custom-histogram-buckets` (vLLM 0.33): other bounds for whole families, before anything is observed."""
+        families = {
+            "time_to_first_token": [self.ttft],
+            "inter_token_latency": [self.itl, self.time_per_output_token],
+            "request_latency": [self.e2e, self.queue, self.inference, self.prefill, self.decode],
+            "request_tokens": [self.request_prompt_tokens, self.request_generation_tokens],
+        }
+        for family, values in bounds.items():
+            for accumulator in families.get(family, ()):
+                accumulator.rebucket(values)
 
     def on_admitted(self, request: Request) -> None:
         self.prefix_queries += request.prompt_tokens
