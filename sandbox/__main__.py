@@ -8,9 +8,14 @@ import sys
 from collections.abc import Sequence
 
 from sandbox.commands import COMMANDS as CLUSTER_COMMANDS
+from sandbox.commands import Subcommand
+from sandbox.demo import command as demo
 from sandbox.errors import SandboxError
 
-COMMANDS = (*CLUSTER_COMMANDS,)
+COMMANDS = (
+    *CLUSTER_COMMANDS,
+    Subcommand("demo", "play the quickstart on recorded traffic and judge it", demo.arguments, demo.run),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
