@@ -32,6 +32,8 @@ class Replica:
     since_s: float
     """When it entered this phase (epoch seconds)."""
     created_s: float
+    scheduled_s: float | None = None
+    """When it got its node; None while it has none (or nobody told)."""
     doomed: bool = False
     """Its node has an interruption notice or is being drained."""
     message: str = ""

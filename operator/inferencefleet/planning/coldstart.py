@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from statistics import quantiles
 
 from inferencefleet.domain.capacity import ReplicaShape
@@ -12,30 +12,50 @@ from inferencefleet.physics.cold_start import cold_start_s
 
 LONGEST_START_S = 1800.0
 """A replica that became ready later than this after its node came had been ready before, and lost it for a while."""
+SHORTEST_PROVISIONING_S = 2.0
+"""A replica that waited less found a node that was there already; it says nothing about how long nodes take."""
 
 
 def expected_cold_start_s(
-    state: PoolState, replicas: Sequence[Replica], shape: ReplicaShape, *, starting_s: float | None
+    state: PoolState,
+    replicas: Sequence[Replica],
+    shape: ReplicaShape,
+    *,
+    starting_s: float | None,
+    alike: Collection[str],
 ) -> float:
-    """Seconds from a new replica's creation to its readiness in this pool, at the 90th percentile of those seen.
+    """Seconds from a new replica's creation to its readiness in this pool: time to a node + time to serve there.
 
-    The prior is the pool's p50 to a node (0 when nodes have the free GPUs) plus `starting_s` for image pull and model
-    load, or what physics expects of a model of this size.
+    Each part is the 90th percentile of what the fleet's own replicas took, where they tell: nodes in this pool, model
+    loads in every pool of `alike` (the same GPU). The prior of the first part is the pool's p50 (0 when nodes have the
+    free GPUs), that of the second `starting_s`, or what physics expects of a model of this size.
     """
-    longest_s = state.pool.provision_p95_s + LONGEST_START_S
-    seen = [
-        replica.since_s - replica.created_s
+    provision_s = 0.0
+    if not _has_room(state, replicas, shape.tensor_parallel):
+        waits = _waits(replica for replica in replicas if replica.pool == state.pool.name)
+        provision_s = _high(waits, state.pool.provision_p50_s)
+    prior_s = cold_start_s(shape) if starting_s is None else starting_s
+    return provision_s + _high(_loads(replica for replica in replicas if replica.pool in alike), prior_s)
+
+
+def _waits(replicas: Iterable[Replica]) -> list[float]:
+    waits = [replica.scheduled_s - replica.created_s for replica in replicas if replica.scheduled_s is not None]
+    return [wait for wait in waits if wait >= SHORTEST_PROVISIONING_S]
+
+
+def _loads(replicas: Iterable[Replica]) -> list[float]:
+    loads = [
+        replica.since_s - replica.scheduled_s
         for replica in replicas
-        if replica.pool == state.pool.name
-        and replica.phase is Phase.READY
-        and 0 < replica.since_s - replica.created_s <= longest_s
+        if replica.phase is Phase.READY and replica.scheduled_s is not None
     ]
-    if len(seen) >= 2:
-        return min(quantiles(seen, n=10)[-1], max(seen))
-    if seen:
-        return seen[0]
-    provision_s = 0.0 if _has_room(state, replicas, shape.tensor_parallel) else state.pool.provision_p50_s
-    return cold_start_s(shape, provision_s=provision_s) if starting_s is None else provision_s + starting_s
+    return [load for load in loads if 0 < load <= LONGEST_START_S]
+
+
+def _high(seen: list[float], prior: float) -> float:
+    if not seen:
+        return prior
+    return seen[0] if len(seen) == 1 else min(quantiles(seen, n=10)[-1], max(seen))
 
 
 def _has_room(state: PoolState, replicas: Sequence[Replica], size: int) -> bool:

@@ -124,7 +124,11 @@ def _horizon_s(
     open_rooms = [room for room in order if counted[room.pool].bound < room.most] or order
     next_pool = open_rooms[0]
     cold_s = expected_cold_start_s(
-        around.pools[next_pool.pool], state.replicas, next_pool.sizing.shape, starting_s=around.settings.starting_s
+        around.pools[next_pool.pool],
+        state.replicas,
+        next_pool.sizing.shape,
+        starting_s=around.settings.starting_s,
+        alike={room.pool for room in rooms if room.sizing.shape == next_pool.sizing.shape},
     )
     return cold_s + around.settings.period_s
 

@@ -23,10 +23,11 @@ def main_reason(
     verdicts: Sequence[Verdict], demand: Demand, forecast: Forecast, *, before: int, after: int
 ) -> tuple[Reason, str]:
     """The reason an SRE should see first, with its sentence."""
-    for code in PRECEDENCE:
-        for verdict in verdicts:
-            if verdict.code is code:
-                return code, verdict.sentence
+    clamp = _first_clamp(verdicts)
+    if clamp is not None:
+        # While a stabilization window lets go of some replicas, the news is that there are fewer.
+        shrinks = clamp.code is Reason.STABILIZING and after < before
+        return (Reason.SCALED_DOWN if shrinks else clamp.code), clamp.sentence
     if not demand.observed:
         return Reason.DECLARED_TRAFFIC, demand.sentence
     if forecast.backlog_drain_per_s > 0.05 * forecast.upper_per_s:
@@ -34,9 +35,15 @@ def main_reason(
     if after > before:
         rising = forecast.trend_per_s2 * forecast.horizon_s > 0.05 * forecast.level_per_s
         return (Reason.RAMP_AHEAD if rising else Reason.SCALED_UP), forecast.sentence
-    if after < before:
-        return Reason.SCALED_DOWN, forecast.sentence
-    return Reason.DEMAND_MET, forecast.sentence
+    return (Reason.SCALED_DOWN if after < before else Reason.DEMAND_MET), forecast.sentence
+
+
+def _first_clamp(verdicts: Sequence[Verdict]) -> Verdict | None:
+    for code in PRECEDENCE:
+        for verdict in verdicts:
+            if verdict.code is code:
+                return verdict
+    return None
 
 
 def hourly_costs(sizings: Sequence[Sizing], replicas: Mapping[str, int]) -> tuple[float, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from inferencefleet.domain.plan import Demand, Forecast
@@ -13,13 +15,19 @@ COUNT_DISPERSION = 4.2
 """Variance / mean of arrivals counted per 10 s in the Azure 2023 conversation trace; a Poisson process has 1."""
 TREND_MEMORY_S = 90.0
 """Trend is fitted over the last horizon, but over at least this long, so that noise is not taken for a ramp."""
+WINDOWS_OF_HISTORY = 2.0
+"""Rate windows of history before a trend is believed: a step looks like a ramp until it has passed through one."""
+TREND_DAMPING_S = 120.0
+"""Time constant of a damped trend (Gardner and McKenzie 1985): no ramp goes on for ever."""
+LARGEST_RISE = 0.5
+"""A trend adds at most this share of the level: a spike that has just begun must not be extrapolated into the sky."""
 
 
 def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: float, window_s: float) -> Forecast:
     """Level + rising trend x horizon + z x noise, plus what drains the backlog within the horizon; requests per second.
 
     `window_s` is the rate window of the metrics: a rate is centred half a window ago, so the trend looks that much
-    further. A falling trend never lowers the bound: nothing shrinks on a forecast alone.
+    further. The trend is damped and capped. A falling one never lowers the bound: nothing shrinks on a forecast alone.
     """
     level = demand.arrivals_per_s
     drain = demand.backlog_requests / max(horizon_s, 1.0)
@@ -34,9 +42,12 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
             sentence=f"planned for {level:.2f} req/s, without a forecast",
         )
     counting = float(np.sqrt(COUNT_DISPERSION * level / max(window_s, 1.0)))
-    trend, spread = _rising_trend(memory, at_s=at_s, span_s=max(TREND_MEMORY_S, horizon_s))
+    trend, spread = _rising_trend(
+        memory, at_s=at_s, span_s=max(TREND_MEMORY_S, horizon_s), least_s=WINDOWS_OF_HISTORY * window_s
+    )
     noise = max(counting, spread)
-    ahead = trend * (horizon_s + window_s / 2)
+    reach_s = TREND_DAMPING_S * (1 - math.exp(-(horizon_s + window_s / 2) / TREND_DAMPING_S))
+    ahead = min(trend * reach_s, LARGEST_RISE * level)
     upper = level + ahead + QUANTILE_Z * noise + drain
     return Forecast(
         horizon_s=horizon_s,
@@ -52,13 +63,14 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
     )
 
 
-def _rising_trend(memory: FleetMemory, *, at_s: float, span_s: float) -> tuple[float, float]:
+def _rising_trend(memory: FleetMemory, *, at_s: float, span_s: float, least_s: float) -> tuple[float, float]:
     """(slope in req/s per second, residual standard deviation in req/s) by least squares over the last `span_s`.
 
-    The slope is lowered by one standard error and floored at 0: a slope that noise explains is no slope.
+    The slope is lowered by one standard error and floored at 0: a slope that noise explains is no slope. Less than
+    `least_s` of history gives (0, 0).
     """
     recent = np.array([point for point in memory.arrivals if point[0] > at_s - span_s], dtype=float)
-    if len(recent) < 4:
+    if len(recent) < 4 or recent[-1, 0] - recent[0, 0] < least_s:
         return 0.0, 0.0
     t = recent[:, 0] - recent[:, 0].mean()
     rates = recent[:, 1]

@@ -66,6 +66,15 @@ def _bound_phase(status: Mapping[str, Any], conditions: Mapping[str, Mapping[str
     return PodPhase(Phase.STARTING, bound_at, _waiting_words(containers))
 
 
+def scheduled_at_s(pod: Mapping[str, Any]) -> float | None:
+    """When the pod got its node; None while it has none."""
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "True":
+            return epoch(condition.get("lastTransitionTime"))
+    return None
+
+
 def is_over(pod: Mapping[str, Any]) -> bool:
     """It ran its course: it holds no GPU, and its ReplicaSet has made another one."""
     return (pod.get("status") or {}).get("phase") in ("Failed", "Succeeded")

@@ -9,7 +9,7 @@ from typing import Any
 
 from inferencefleet.adapters.kubernetes.cluster import ClusterCache
 from inferencefleet.adapters.kubernetes.nodes import is_doomed, node_states
-from inferencefleet.adapters.kubernetes.phase import derive_phase, epoch, is_over
+from inferencefleet.adapters.kubernetes.phase import derive_phase, epoch, is_over, scheduled_at_s
 from inferencefleet.adapters.kubernetes.workloads import labels
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.observation import Phase, Replica, WorkloadState
@@ -60,6 +60,7 @@ def replicas(
                 node=node,
                 since_s=state.since_s,
                 created_s=epoch(metadata.get("creationTimestamp")),
+                scheduled_s=scheduled_at_s(pod),
                 doomed=state.phase is not Phase.UNSCHEDULED and _on_doomed_node(node, doomed, state.since_s, now_s),
                 message=state.message,
                 tensor_parallel=labels.tensor_parallel_of(metadata),
