@@ -113,24 +113,24 @@ class PrometheusMetricsSource:
             "prefix_hit_ratio": asked.prefix_hit_ratio(),
         }
         shapes = {name: asked.histogram(name) for name in ("prompt_length", "output_length", "ttft", "itl", "e2e")}
-        at_s = time.time()
-        found = await self._ask_all({**pools, **fleets, **shapes}, at_s)
-        await self._refresh_long_window(at_s)
+        found = await self._ask_all({**pools, **fleets, **shapes})
+        await self._refresh_long_window()
         return Answers(
-            at_s=parse.evaluated_at(found["newest"]) or at_s,
+            at_s=parse.evaluated_at(found["newest"]) or time.time(),
             pools={name: parse.by_pool(found[name], self._words) for name in pools},
             fleets={name: parse.by_fleet(found[name], self._words) for name in fleets},
             histograms={name: parse.histograms(found[name], self._words) for name in shapes} | self._long.histograms,
         )
 
-    async def _refresh_long_window(self, at_s: float) -> None:
+    async def _refresh_long_window(self) -> None:
         """A server that refuses the long window (too many samples) must not cost the short one."""
+        at_s = time.monotonic()
         if at_s - self._long.at_s < self._attainment_every_s:
             return
         window_s = self._attainment_window_s
         try:
             found = await self._ask_all(
-                {name: self._queries.histogram(metric, window_s) for name, metric in _LONG.items()}, at_s
+                {name: self._queries.histogram(metric, window_s) for name, metric in _LONG.items()}
             )
         except QueryFailed as failure:
             log.warning("Attainment over %d s cannot be read: %s", window_s, failure)
@@ -138,13 +138,13 @@ class PrometheusMetricsSource:
         self._long.histograms = {name: parse.histograms(vector, self._words) for name, vector in found.items()}
         self._long.at_s = at_s
 
-    async def _ask_all(self, queries: Mapping[str, str], at_s: float) -> dict[str, Vector]:
-        """All answers, or `QueryFailed` with the first reason. All are evaluated at the same moment."""
+    async def _ask_all(self, queries: Mapping[str, str]) -> dict[str, Vector]:
+        """All answers, or `QueryFailed` with the first reason. The server's clock is the only one that counts."""
         gate = asyncio.Semaphore(self._concurrency)
 
         async def ask(query: str) -> Vector:
             async with gate:
-                return await asyncio.to_thread(self._ask, query, at_s)
+                return await asyncio.to_thread(self._ask, query)
 
         try:
             async with asyncio.timeout(self._timeout_s * 3), asyncio.TaskGroup() as group:
@@ -158,8 +158,8 @@ class PrometheusMetricsSource:
             raise _first(failures) from failures
         return {name: task.result() for name, task in tasks.items()}
 
-    def _ask(self, query: str, at_s: float) -> Vector:
-        params = {"time": f"{at_s:.3f}", "timeout": f"{self._timeout_s:g}s"}
+    def _ask(self, query: str) -> Vector:
+        params = {"timeout": f"{self._timeout_s:g}s"}
         try:
             result = self._connection.custom_query(query, params=params)
         except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError, TypeError) as error:
