@@ -64,9 +64,9 @@ class RateCurve:
             return t_s + (sqrt(max(0.0, rate * rate + 2 * slope * requests)) - rate) / slope
 
 
-_LOCAL_ROWS = 1000
-"""The scenario's curve says how traffic changes over minutes, the recording says how it bursts: a gap is measured
-against the mean of so many recorded requests around it (three minutes of the recording, half a minute of a peak)."""
+_LOCAL_ROWS = 4000
+"""Gaps are measured against the mean of so many recorded requests around them, twelve minutes of the recording: how
+traffic moves over minutes is the scenario's to say, every burst shorter than that stays as it was recorded."""
 
 
 class Trace:
