@@ -15,7 +15,7 @@ demo: toolchain  ## Run the quickstart on an embedded cluster with recorded traf
 	@$(BIN)/python -m sandbox demo --seed $(SEED)
 
 sandbox: toolchain  ## Bring the embedded cluster up with the operator and leave it running
-	@$(BIN)/python -m sandbox up
+	@$(BIN)/python -m sandbox up --quickstart
 
 sandbox-down: $(READY)  ## End the embedded cluster
 	@$(BIN)/python -m sandbox down

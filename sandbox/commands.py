@@ -12,6 +12,7 @@ from pathlib import Path
 from sandbox.cluster import Cluster
 from sandbox.errors import SandboxError
 from sandbox.layout import Layout, Settings
+from sandbox.stack import OPERATOR, REPOSITORY, TWIN, Stack, end_product
 from sandbox.supervisor import ComponentStatus, Supervisor
 from sandbox.toolchain import Toolchain, Versions, resolve
 
@@ -44,6 +45,11 @@ def _up_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-prometheus", action="store_true", help="the control plane only")
     parser.add_argument("--scrape-interval", type=float, default=2, metavar="SECONDS")
     parser.add_argument("--operator-metrics", metavar="HOST:PORT", help="scrape the operator's own metrics there")
+    parser.add_argument(
+        "--quickstart",
+        action="store_true",
+        help="also chart, operator, a cloud with traffic, and the quickstart",
+    )
 
 
 def _up(args: argparse.Namespace) -> int:
@@ -57,7 +63,32 @@ def _up(args: argparse.Namespace) -> int:
     cluster = Cluster.start(state_directory(args), detached=True, settings=settings, fresh=args.fresh, tools=tools)
     took = f"started in {time.monotonic() - started:.1f} s" if cluster.owned else "already running"
     print(describe(cluster, took))
+    if args.quickstart:
+        print(_quickstart(Stack(cluster, detached=True)))
     return 0
+
+
+def _quickstart(stack: Stack) -> str:
+    """Leave operator and twin running beside the cluster; a second call changes nothing."""
+    twin_file = stack.layout.root / "twin" / "twin.json"
+    if stack.record(OPERATOR) is None or stack.record(TWIN) is None:
+        stack.stop()
+        stack.install()
+        stack.start_twin("playground", out=twin_file.parent)
+        stack.start_operator()
+        for manifest in ("pools.yaml", "fleet.yaml"):
+            stack.apply(REPOSITORY / "examples" / "quickstart" / manifest)
+    twin = json.loads(twin_file.read_text())["url"]
+    return "\n".join(
+        [
+            f"  operator    {stack.layout.log(OPERATOR)}",
+            f"  export TWIN={twin}",
+            "",
+            "  kubectl get ifleet,gpool            what there is (first replicas serve after about 25 s)",
+            "  kubectl describe ifleet chat        and why",
+            """  curl -X POST $TWIN/demand -d '{"rps": 24}'    three times the traffic""",
+        ]
+    )
 
 
 def describe(cluster: Cluster, headline: str) -> str:
@@ -89,8 +120,9 @@ def _down(args: argparse.Namespace) -> int:
     if not layout.root.exists():
         print(f"No sandbox in {layout.root}")
         return 0
+    product = end_product(layout)
     with layout.locked():
-        stopped = Supervisor(layout, {}, detached=True).stop()
+        stopped = product + Supervisor(layout, {}, detached=True).stop()
         if not args.keep_data:
             layout.wipe(keep_logs=True)
     print(f"Stopped {', '.join(stopped)}" if stopped else f"Nothing was running in {layout.root}")
