@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -59,6 +60,9 @@ class Ledger:
         self.retried = 0
         self.open: dict[int, Job] = {}
         self.outcomes: list[Outcome] = []
+        self._ended_as: Counter[str] = Counter()
+        self._by_minute: dict[int, FineHistogram] = {}
+        """TTFT of ended requests by the minute of their arrival."""
         self.itl = SlotSeries(slo.itl.target)
         """By the time a token came."""
         self.first_tokens = SlotSeries(slo.ttft.target)
@@ -82,6 +86,8 @@ class Ledger:
         self.retried += job.attempts > 1
         request, replica = job.request, job.replica
         ttft_s = request.ttft_s if request is not None and outcome == "finished" else None
+        self._ended_as[outcome] += 1
+        self._minute_of(self._by_minute, job).observe(inf if ttft_s is None else ttft_s)
         self.outcomes.append(
             Outcome(
                 job=job,
@@ -118,17 +124,17 @@ class Ledger:
         """Attainment per request, per token and per minute over what arrived during the scenario."""
         t_s = min(now_s - self.origin_s, duration_s)
         minutes = max(1, int(-(-t_s // 60))) if t_s > 0 else 0
-        by_minute: list[FineHistogram] = [FineHistogram(self.slo.ttft.target) for _ in range(minutes)]
-        for arrival_s, ttft_s in self._ttfts(now_s):
-            if 0 <= arrival_s < duration_s and int(arrival_s // 60) < minutes:
-                by_minute[int(arrival_s // 60)].observe(ttft_s)
+        open_by_minute = self._still_open(now_s)
         everything = FineHistogram(self.slo.ttft.target)
         rows = []
-        for minute, ttft in enumerate(by_minute):
+        for minute in range(minutes):
+            ttft = FineHistogram(self.slo.ttft.target)
+            for known in (self._by_minute, open_by_minute):
+                if minute in known:
+                    ttft.merge(known[minute])
             everything.merge(ttft)
-            rows.append(
-                self._minute(minute, ttft, self.itl.between(60.0 * minute, min(60.0 * minute + 60, duration_s)))
-            )
+            itl = self.itl.between(60.0 * minute, min(60.0 * minute + 60, duration_s))
+            rows.append(self._minute(minute, ttft, itl))
         tokens = self.itl.between(0.0, duration_s)
         judged = [row["held"] for row in rows if row["requests"]]
         return {
@@ -159,25 +165,27 @@ class Ledger:
             "held": _holds(ttft, self.slo.ttft.percentile) and _holds(itl, self.slo.itl.percentile),
         }
 
-    def _ttfts(self, now_s: float) -> list[tuple[float, float]]:
-        """(arrival, TTFT) of ended requests and of those that still wait: these are at least that old already."""
-        known = [(each.job.arrival_s - self.origin_s, each.ttft_s) for each in self.outcomes]
+    def _still_open(self, now_s: float) -> dict[int, FineHistogram]:
+        """Requests under way: their TTFT if they have it, else that they are at least so old, once that is too old."""
+        found: dict[int, FineHistogram] = {}
         for job in self.open.values():
-            first_s = job.request.ttft_s if job.request is not None else None
-            age_s = now_s - job.arrival_s
-            if first_s is not None:
-                known.append((job.arrival_s - self.origin_s, first_s))
-            elif age_s > self.slo.ttft.target:
-                known.append((job.arrival_s - self.origin_s, age_s))
-        return known
+            ttft_s = job.request.ttft_s if job.request is not None else None
+            if ttft_s is None and now_s - job.arrival_s > self.slo.ttft.target:
+                ttft_s = now_s - job.arrival_s
+            if ttft_s is not None:
+                self._minute_of(found, job).observe(ttft_s)
+        return found
+
+    def _minute_of(self, by_minute: dict[int, FineHistogram], job: Job) -> FineHistogram:
+        minute = int((job.arrival_s - self.origin_s) // 60)
+        return by_minute.setdefault(minute, FineHistogram(self.slo.ttft.target))
 
     def counts(self) -> dict[str, int]:
-        outcomes = [each.outcome for each in self.outcomes]
         return {
             "arrived": self.arrived_count,
-            "finished": outcomes.count("finished"),
-            "failed": outcomes.count("failed"),
-            "refused": outcomes.count("refused"),
+            "finished": self._ended_as["finished"],
+            "failed": self._ended_as["failed"],
+            "refused": self._ended_as["refused"],
             "retried": self.retried,
             "open": len(self.open),
         }

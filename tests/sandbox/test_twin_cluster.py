@@ -242,7 +242,6 @@ def test_a_crashed_engine_restarts_in_place(
 def test_a_stocked_out_pool_gives_no_node_and_says_so(
     cluster: Cluster, twin: Twin, namespace: str, apply: Callable[[str], None]
 ) -> None:
-    before = twin.status()["pools"]["h100-spot"]
     wait_until(
         lambda: twin.status()["pools"]["h100-spot"]["nodes"] == 0,
         "earlier spot nodes are given back",
