@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from inferencefleet import catalog
+from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape
 from inferencefleet.domain.fleet import (
     EngineTerms,
     ExpectedTraffic,
@@ -25,16 +27,19 @@ from inferencefleet.domain.observation import (
     Replica,
     WorkloadState,
 )
+from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import CapacityType, Exhaustion, NodeState, Pool, PoolState
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings, Snapshot
 from inferencefleet.physics.lengths import lognormal_mix
+from inferencefleet.planning.rooms import Room
 
 NOW_S = 1_800_000_000.0
 TTFT = Slo(metric=SloMetric.TTFT, percentile=95, target_s=2.0)
 ITL = Slo(metric=SloMetric.ITL, percentile=95, target_s=0.06)
 
 
+@lru_cache
 def a_mix(prompt: float = 1155, output: float = 211) -> LengthMix:
     return lognormal_mix(prompt_mean=prompt, prompt_p95=3.3 * prompt, output_mean=output, output_p95=2.4 * output)
 
@@ -48,7 +53,7 @@ def a_fleet(name: str = "chat", *, rps: float = 10.0, **overrides: Any) -> Fleet
         "served_name": "Qwen/Qwen3-32B",
         "weights": NumberFormat.BF16,
         "kv_cache": NumberFormat.BF16,
-        "engine": EngineTerms(image="vllm/vllm-openai:v0.18.1"),
+        "engine": EngineTerms(image="vllm/vllm-openai:v0.33.0"),
         "slos": (ITL, TTFT),
         "attainment": 0.99,
         "expected": ExpectedTraffic(requests_per_s=rps, lengths=a_mix()),
@@ -179,4 +184,37 @@ def a_snapshot(
         pools=three_pools() if pools is None else pools,
         memory=memory or {},
         settings=PlannerSettings(**settings),
+    )
+
+
+def a_sizing(pool: Pool, rps: float = 4.0, *, size: int = 2) -> Sizing:
+    """One replica in `pool` that the plan counts on for `rps`; physics is not asked."""
+    fleet = a_fleet()
+    return Sizing(
+        pool=pool.name,
+        shape=ReplicaShape(
+            model=fleet.model,
+            gpu=pool.gpu,
+            tensor_parallel=size,
+            weights=fleet.weights,
+            kv_cache=fleet.kv_cache,
+            limits=fleet.engine.limits,
+        ),
+        capacity=ReplicaCapacity(requests_per_s=1.7 * rps, binding=Limit.ITL, sentence="itl p95 is 60ms"),
+        planned_requests_per_s=rps,
+        marginal_price_per_hour=pool.marginal_price_per_gpu_hour * size,
+        price_per_hour=pool.price_per_gpu_hour * size,
+    )
+
+
+def a_room(
+    name: str, kind: CapacityType = CapacityType.RESERVED, *, most: int = 8, rps: float = 4.0, per_node: int = 4
+) -> Room:
+    return Room(
+        sizing=a_sizing(a_pool(name, kind), rps),
+        capacity_type=kind,
+        most=most,
+        limited_by=Reason.POOL_LIMIT,
+        limit_sentence=f"pool {name} has room for {most} replicas",
+        replicas_per_node=per_node,
     )

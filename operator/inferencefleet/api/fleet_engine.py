@@ -90,12 +90,12 @@ class EngineBlock(ApiModel):
     )
 
     image: str = Field(
-        "vllm/vllm-openai:v0.18.1",
+        "vllm/vllm-openai:v0.33.0",
         min_length=1,
         max_length=500,
         description="Container image of vLLM with a version tag. From v0.18 on vLLM finishes running requests before "
-        "it "
-        "stops; older images abort them. Default vllm/vllm-openai:v0.18.1.",
+        "it stops; older images abort them. From v0.33 on its latency histograms get a bound at each SLO, so that "
+        "attainment is exact. Default vllm/vllm-openai:v0.33.0.",
     )
     tensor_parallel_size: TensorParallelSize = Field(
         "auto",

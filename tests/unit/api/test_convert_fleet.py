@@ -38,7 +38,7 @@ def test_the_shortest_manifest_gets_defaults_that_are_right_for_most() -> None:
     assert (found.model.id, found.served_name) == ("Qwen/Qwen3-32B", "Qwen/Qwen3-32B")
     assert (found.weights, found.kv_cache) == (NumberFormat.BF16, NumberFormat.BF16)
     assert found.engine.tensor_parallel is None
-    assert found.engine.image == "vllm/vllm-openai:v0.18.1"
+    assert found.engine.image == "vllm/vllm-openai:v0.33.0"
     assert found.engine.limits.max_model_len_tokens == 32768
     assert (found.engine.drain_s, found.engine.startup_s) == (60, 1800)
     assert [str(slo) for slo in found.slos] == ["itl p95 <= 60ms", "ttft p95 <= 2s"]

@@ -8,6 +8,8 @@ from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
 from inferencefleet.domain.slo import Slo, SloMetric
 
+ENOUGH = 30.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SloReading:
@@ -29,7 +31,10 @@ class SloReading:
 
 
 def read_slos(fleet: Fleet, metrics: FleetMetrics | MetricsGap, *, long: bool) -> tuple[SloReading, ...]:
-    """One reading for each SLO; `long` reads the attainment window instead of the rate window."""
+    """One reading for each SLO; `long` reads the attainment window instead of the rate window.
+
+    A rate window with fewer than `ENOUGH` values says too little about a percentile: the attainment window stands in.
+    """
     if isinstance(metrics, MetricsGap):
         return tuple(SloReading(slo=slo, share=None, at_percentile_s=None) for slo in fleet.slos)
     return tuple(_read(slo, _histogram(slo.metric, metrics, long)) for slo in fleet.slos)
@@ -54,7 +59,8 @@ def _histogram(metric: SloMetric, metrics: FleetMetrics, long: bool) -> Histogra
         SloMetric.ITL: (metrics.itl_s, metrics.itl_long_s),
         SloMetric.E2E: (metrics.e2e_s, metrics.e2e_long_s),
     }
-    return short_and_long[metric][1 if long else 0]
+    short, over_long = short_and_long[metric]
+    return over_long if long or short is None or short.total < ENOUGH else short
 
 
 def _human(seconds: float) -> str:
