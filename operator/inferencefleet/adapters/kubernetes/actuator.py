@@ -16,7 +16,7 @@ from inferencefleet.adapters.kubernetes.workloads.deployment import build_deploy
 from inferencefleet.adapters.kubernetes.workloads.disruption_budget import build_disruption_budget
 from inferencefleet.adapters.kubernetes.workloads.service import build_service
 from inferencefleet.adapters.kubernetes.workloads.vllm_args import CannotBuild
-from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.fleet import Fleet, FleetKey
 from inferencefleet.domain.plan import FleetPlan, PoolPlan
 from inferencefleet.domain.pool import Pool
 from inferencefleet.ports import ApplyRefused
@@ -45,7 +45,7 @@ class ServerSideActuator:
             self._object(self._cluster.disruption_budgets, fleet, build_disruption_budget(fleet)),
         )
         for deployment in self._leftovers(fleet, plan, pools):
-            await round_.do(f"Deployment {deployment['metadata']['name']}", self._retire(deployment))
+            await round_.do(f"Deployment {deployment['metadata']['name']}", self._retire(fleet.key, deployment))
         await round_.do("pods", release_from_karpenter(self._cluster, fleet.key))
         return round_.writes()
 
@@ -87,19 +87,19 @@ class ServerSideActuator:
 
         A pool that exists but cannot be read is no reason to stop what runs there.
         """
+        if not plan.retire:
+            return []
         unreadable = {pool["metadata"]["name"] for pool in self._cluster.pools} - pools.keys()
         retired = set(plan.retire) - unreadable - {pool_plan.pool for pool_plan in plan.pools}
         return [
             deployment
-            for deployment in self._cluster.deployments
-            if (owner := labels.owner_of(deployment["metadata"])) is not None
-            and owner[0] == fleet.key
-            and owner[1] in retired
+            for deployment in self._cluster.deployments.of(fleet.key)
+            if (deployment["metadata"].get("labels") or {}).get(labels.POOL) in retired
             and labels.is_owned_by(deployment["metadata"], fleet.uid)
             and not deployment["metadata"].get("deletionTimestamp")
         ]
 
-    async def _retire(self, deployment: Json) -> int:
+    async def _retire(self, fleet: FleetKey, deployment: Json) -> int:
         """To zero first, so that pods drain; away once no pod is left."""
         metadata, cache = deployment["metadata"], self._cluster.deployments
         namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
@@ -107,8 +107,8 @@ class ServerSideActuator:
             patch = {"metadata": {"uid": uid}, "spec": {"replicas": 0}}
             cache.put(await self._client.merge_patch(cache.resource, namespace, name, patch))
             return 1
-        owner = labels.owner_of(metadata)
-        has_pods = any(labels.owner_of(pod["metadata"]) == owner for pod in self._cluster.fleet_pods)
+        pool = metadata["labels"][labels.POOL]
+        has_pods = any(pod["metadata"]["labels"].get(labels.POOL) == pool for pod in self._cluster.fleet_pods.of(fleet))
         if has_pods or (deployment.get("status") or {}).get("replicas"):
             return 0
         await self._client.delete(cache.resource, namespace, name, uid=uid)

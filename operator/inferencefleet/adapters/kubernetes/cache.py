@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 from inferencefleet.adapters.kubernetes.client import Json, KubernetesClient
@@ -16,8 +16,14 @@ from inferencefleet.adapters.kubernetes.resources import Resource
 
 log = logging.getLogger(__name__)
 
+_Key = tuple[str, str]
+"""Namespace and name."""
+
 Projection = Callable[[Json], Json | None]
 """Keeps the part of an object that is read; None = the object is not worth keeping."""
+
+Grouping = Callable[[Json], Hashable | None]
+"""What an object belongs to; None = nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class ResourceCache:
         label_selector: str = "",
         field_selector: str = "",
         project: Projection = without_managed_fields,
+        group: Grouping = lambda item: None,
         on_change: Callable[[], None] = lambda: None,
         timing: Timing | None = None,
         page_size: int = 500,
@@ -61,10 +68,12 @@ class ResourceCache:
         self._client = client
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._project = project
+        self._group = group
         self._on_change = on_change
         self._timing = timing or Timing()
         self._page_size = page_size
-        self._items: dict[tuple[str, str], Json] = {}
+        self._items: dict[_Key, Json] = {}
+        self._groups: dict[Hashable, dict[_Key, Json]] = {}
         self._resource_version = ""
         self._lost_at: float | None = None
         """When the stream broke (monotonic); None while it flows."""
@@ -91,15 +100,17 @@ class ResourceCache:
     def __len__(self) -> int:
         return len(self._items)
 
+    def of(self, group: Hashable) -> list[Json]:
+        """The objects of one group, in order of namespace and name: a tick must not walk over all for each fleet."""
+        members = self._groups.get(group, {})
+        return [members[key] for key in sorted(members)]
+
     def put(self, item: Json) -> None:
         """Our own write, as the server answered it: seen now rather than when the watch tells."""
-        key = _key(item)
-        projected = self._project(item)
-        if projected is not None:
-            self._items[key] = projected
+        self._store(_key(item), self._project(item))
 
     def forget(self, namespace: str | None, name: str) -> None:
-        self._items.pop((namespace or "", name), None)
+        self._store((namespace or "", name), None)
 
     async def run(self) -> None:
         """Keep the cache true until cancelled."""
@@ -124,7 +135,7 @@ class ResourceCache:
                 await asyncio.sleep(self._backoff_s(None))
 
     async def _list(self) -> None:
-        found: dict[tuple[str, str], Json] = {}
+        found: dict[_Key, Json] = {}
         token = ""
         while True:
             page = await self._client.list_page(
@@ -141,7 +152,10 @@ class ResourceCache:
             not _same(item, self._items[key]) for key, item in found.items()
         )
         first = not self._heard.is_set()
-        self._items = found
+        for key in self._items.keys() - found.keys():
+            self._store(key, None)
+        for key, item in found.items():
+            self._store(key, item)
         self._resource_version = page.resource_version
         self._flows()
         if changed or first:
@@ -166,12 +180,21 @@ class ResourceCache:
         key = _key(item)
         before = self._items.get(key)
         after = None if kind == "DELETED" else self._project(item)
-        if after is None:
-            self._items.pop(key, None)
-        else:
-            self._items[key] = after
+        self._store(key, after)
         if not _same(before, after):
             self._on_change()
+
+    def _store(self, key: _Key, item: Json | None) -> None:
+        """The one place where objects come in and go out: the groups follow."""
+        before = self._items.pop(key, None)
+        if before is not None and (group := self._group(before)) is not None:
+            self._groups[group].pop(key, None)
+            if not self._groups[group]:
+                del self._groups[group]
+        if item is not None:
+            self._items[key] = item
+            if (group := self._group(item)) is not None:
+                self._groups.setdefault(group, {})[key] = item
 
     def _typed(self, item: Json) -> Json:
         """Items of a list of built-in kinds come without kind; events of a watch carry it."""
@@ -197,7 +220,7 @@ class ResourceCache:
         return max(asked, random.uniform(self._timing.backoff_min_s, ceiling))
 
 
-def _key(item: Json) -> tuple[str, str]:
+def _key(item: Json) -> _Key:
     metadata = item["metadata"]
     return metadata.get("namespace", ""), metadata["name"]
 

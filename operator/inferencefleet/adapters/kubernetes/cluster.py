@@ -10,7 +10,7 @@ from typing import Self
 
 from inferencefleet.adapters.kubernetes import projections
 from inferencefleet.adapters.kubernetes.cache import Projection, ResourceCache, Timing, without_managed_fields
-from inferencefleet.adapters.kubernetes.client import KubernetesClient
+from inferencefleet.adapters.kubernetes.client import Json, KubernetesClient
 from inferencefleet.adapters.kubernetes.resources import (
     DEPLOYMENTS,
     DISRUPTION_BUDGETS,
@@ -22,10 +22,16 @@ from inferencefleet.adapters.kubernetes.resources import (
     Resource,
 )
 from inferencefleet.adapters.kubernetes.workloads.labels import FLEET
+from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.ports import ClusterUnavailable
 
 _ALIVE = "status.phase!=Succeeded,status.phase!=Failed"
 """Pods that ran their course hold no GPU, and thousands of them can linger."""
+
+
+def _fleet_of(item: Json) -> FleetKey | None:
+    name = (item["metadata"].get("labels") or {}).get(FLEET)
+    return FleetKey(item["metadata"]["namespace"], name) if name else None
 
 
 class ClusterCache:
@@ -45,6 +51,7 @@ class ClusterCache:
                 label_selector=labels,
                 field_selector=fields,
                 project=project,
+                group=_fleet_of if labels == FLEET else lambda item: None,
                 on_change=on_change,
                 timing=timing,
             )
@@ -54,6 +61,7 @@ class ClusterCache:
         self.nodes = cache(NODES, project=projections.node)
         self.fleet_pods = cache(PODS, labels=FLEET, fields=_ALIVE, project=projections.fleet_pod)
         self.gpu_users = cache(PODS, labels=f"!{FLEET}", fields=_ALIVE, project=projections.gpu_user)
+        # Of these `of(fleet key)` gives what belongs to one fleet.
         self.deployments = cache(DEPLOYMENTS, labels=FLEET)
         self.services = cache(SERVICES, labels=FLEET)
         self.disruption_budgets = cache(DISRUPTION_BUDGETS, labels=FLEET)

@@ -25,7 +25,7 @@ def first_difference(live: Any, desired: Any, path: str = "") -> str | None:
         return _in_sequence(live, desired, path)
     if live == desired and isinstance(live, bool) == isinstance(desired, bool):
         return None
-    if live is None and desired in (None, "", False):
+    if live is None and (desired is None or desired is False or desired == ""):
         return None  # servers drop zero values
     if _is_quantity(path) and live is not None:
         known = parse_quantity(live)

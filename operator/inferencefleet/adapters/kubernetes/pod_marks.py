@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from inferencefleet.adapters.kubernetes.client import Json
 from inferencefleet.adapters.kubernetes.cluster import ClusterCache
@@ -27,7 +27,9 @@ async def mark_victims(cluster: ClusterCache, fleet: FleetKey, pool: str, victim
     """
     costs = {name: _BEST_VICTIM_COST + rank for rank, name in enumerate(victims)}
     writes = 0
-    for pod in _pods(cluster, fleet, pool):
+    for pod in cluster.fleet_pods.of(fleet):
+        if pod["metadata"]["labels"].get(labels.POOL) != pool:
+            continue
         name = pod["metadata"]["name"]
         wanted, now = costs.get(name, 0), labels.deletion_cost_of(pod["metadata"])
         if wanted == now or (wanted == 0 and now > 0):  # a positive cost is somebody's wish to keep the pod
@@ -46,23 +48,16 @@ async def mark_victims(cluster: ClusterCache, fleet: FleetKey, pool: str, victim
 
 async def release_from_karpenter(cluster: ClusterCache, fleet: FleetKey) -> int:
     """A replica that serves is protected by the disruption budget; one on a doomed node must be free to drain."""
-    doomed = {node["metadata"]["name"] for node in cluster.nodes if is_doomed(node)}
     writes = 0
-    for pod in _pods(cluster, fleet, None):
+    for pod in cluster.fleet_pods.of(fleet):
         if labels.DO_NOT_DISRUPT not in (pod["metadata"].get("annotations") or {}):
             continue
         phase = derive_phase(pod).phase
-        leaves = (pod.get("spec") or {}).get("nodeName") in doomed
+        node = cluster.nodes.get(None, (pod.get("spec") or {}).get("nodeName") or "")
+        leaves = node is not None and is_doomed(node)
         if phase is Phase.READY or (leaves and phase is not Phase.TERMINATING):
             writes += await _annotate(cluster, pod, labels.DO_NOT_DISRUPT, None) is not None
     return writes
-
-
-def _pods(cluster: ClusterCache, fleet: FleetKey, pool: str | None) -> Iterator[Json]:
-    for pod in cluster.fleet_pods:
-        owner = labels.owner_of(pod["metadata"])
-        if owner is not None and owner[0] == fleet and pool in (None, owner[1]):
-            yield pod
 
 
 async def _annotate(cluster: ClusterCache, pod: Json, key: str, value: str | None) -> Json | None:
