@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,8 +83,6 @@ def test_prefix_caching_is_turned_off_by_name() -> None:
 def test_a_published_format_needs_no_flag_and_bf16_is_converted_to_fp8_on_load() -> None:
     assert "--quantization" not in args_for()
     assert value_of(args_for(shape=a_shape(weights=NumberFormat.FP8)), "--quantization") == "fp8"
-    from dataclasses import replace
-
     published = replace(MODEL, native_weights=NumberFormat.FP8)
     assert "--quantization" not in args_for(shape=a_shape(model=published, weights=NumberFormat.FP8))
 
