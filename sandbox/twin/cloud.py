@@ -61,10 +61,27 @@ class Cloud:
 
     async def heartbeat(self) -> None:
         while True:
-            for node in list(self.nodes.values()):
-                if node.phase is not NodePhase.COMING:
-                    await self._renew(node)
+            beating = [node for node in self.nodes.values() if node.phase is not NodePhase.COMING]
+            await asyncio.gather(*(self._renew(node) for node in beating))
+            await self._notice_missing(beating)
             await asyncio.sleep(_HEARTBEAT_S)
+
+    async def _notice_missing(self, expected: list[SimNode]) -> None:
+        """Somebody deleted a Node object: the cloud takes the machine away with it."""
+        try:
+            listed = await self._kube.get("/api/v1/nodes", labelSelector=f"{TWIN_LABEL}=true")
+        except (TimeoutError, aiohttp.ClientError, ApiError) as error:
+            _log.info("nodes cannot be listed: %s", error)
+            return
+        present = {each["metadata"]["name"] for each in listed["items"]}
+        for node in expected:
+            if node.name not in present and self.nodes.get(node.name) is node:
+                _log.info("node %s was deleted", node.name)
+                if self.on_death is not None:
+                    await self.on_death(node)
+                await self._forget(node)
+                if node.pool.capacity_type == "reserved":
+                    self._later(self._arrive(self._new_node(node.pool), node.pool.provisioning.sample(self._random)))
 
     async def stop(self) -> None:
         for task in self._tasks:

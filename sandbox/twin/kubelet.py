@@ -202,12 +202,13 @@ class Kubelet:
         """preStop, then the engine finishes what it has, within the grace period; then the object goes."""
         if run.life is not None:
             run.life.cancel()
+        has_process = run.phase in {"Loading", "Ready"}
         run.phase = "Terminating"
         grace_s = float(run.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
         last_s = time.time() + grace_s
         if run.replica is not None:
             self._router.drain(run.replica)
-        if run.book.restarts == 0 or run.replica is not None:
+        if has_process:
             await asyncio.sleep(max(0.0, min(pre_stop_seconds(main_container(run.pod)), grace_s)))
         replica = run.replica
         if replica is not None and not replica.dead:

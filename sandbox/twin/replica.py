@@ -112,18 +112,21 @@ class Drive:
         if idle:
             self._schedule(replica)
 
+    def hang(self, replica: Replica, until_s: float) -> None:
+        """No token moves before `until_s`, and nobody is told."""
+        replica.hung_until_s = until_s
+        self._schedule(replica)
+
     def _schedule(self, replica: Replica) -> None:
+        replica.engine.stall(replica.hung_until_s)
         due_s = replica.engine.next_event_s()
         if due_s is not None:
-            self._clock.at(max(due_s, replica.hung_until_s), lambda at_s: self._play(replica, at_s))
+            self._clock.at(due_s, lambda at_s: self._play(replica, at_s))
 
     def _play(self, replica: Replica, at_s: float) -> None:
         due_s = replica.engine.next_event_s()
-        if replica.dead or due_s is None:
-            return
-        if replica.hung_until_s > at_s:
-            self._schedule(replica)
-            return
+        if replica.dead or due_s is None or due_s > at_s:
+            return  # the step was put off by a hang, and is on the clock for later
         result = replica.engine.step(at_s)
         self.steps += 1
         for observer in self.observers:

@@ -137,7 +137,7 @@ class World:
             if fault.kind == "crash":
                 self.kubelet.crash(run.pod["metadata"]["uid"])
             elif fault.kind == "hang":
-                run.replica.hung_until_s = time.time() + fault.lasts
+                self.drive.hang(run.replica, self.clock.catch_up() + fault.lasts)
             else:
                 run.replica.frozen_until_s = time.time() + fault.lasts
         return [run.pod["metadata"]["name"] for run in runs[: fault.replicas]]

@@ -239,6 +239,22 @@ def test_a_crashed_engine_restarts_in_place(
     assert ready_pods(cluster, namespace)[0]["metadata"]["name"] == replica["name"]
 
 
+def test_a_deleted_node_takes_its_pods_along_and_a_reservation_gets_another(
+    cluster: Cluster, twin: Twin, namespace: str, apply: Callable[[str], None]
+) -> None:
+    apply(deployment("chat", "h100-reserved"))
+    wait_until(lambda: ready_pods(cluster, namespace), "a ready replica", timeout_s=DEADLINE_S)
+    old = ready_pods(cluster, namespace)[0]
+    cluster.kubectl("delete", "node", old["spec"]["nodeName"])
+
+    def replaced() -> bool:
+        names = {pod["metadata"]["name"] for pod in ready_pods(cluster, namespace)}
+        return bool(names) and old["metadata"]["name"] not in names
+
+    wait_until(replaced, "the replacement", timeout_s=DEADLINE_S)
+    wait_until(lambda: twin.status()["pools"]["h100-reserved"]["nodes"] == 2, "two nodes again", timeout_s=DEADLINE_S)
+
+
 def test_a_stocked_out_pool_gives_no_node_and_says_so(
     cluster: Cluster, twin: Twin, namespace: str, apply: Callable[[str], None]
 ) -> None:

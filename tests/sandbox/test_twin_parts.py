@@ -277,6 +277,26 @@ def test_a_killed_engine_takes_no_step_any_more() -> None:
     assert replica.engine.steps == 0
 
 
+def test_a_hung_engine_moves_no_token_and_its_clients_feel_it() -> None:
+    clock, router, log = world(1)
+    (replica,) = router.replicas.values()
+    stuck, late = job(1, output=50), job(2, at_s=2.0)
+    router.arrive(stuck, 0.0)
+    clock.play(0.5)
+    router._drive.hang(replica, 10.0)
+    before = replica.engine.metrics.generation_tokens
+    clock.play(2.0)
+    router.arrive(late, 2.0)
+    clock.play(9.9)
+    assert replica.engine.metrics.generation_tokens == before
+    clock.play(20.0)
+    assert log.ended_as == {"finished": 2}
+    assert late.request is not None
+    assert late.request.ttft_s is not None
+    assert late.request.ttft_s > 8.0
+    assert replica.engine.metrics.itl.counts[-6:-4] != [0, 0], "one token took about ten seconds"
+
+
 # -- the ledger ------------------------------------------------------------------------------------------------------
 
 

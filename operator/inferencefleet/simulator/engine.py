@@ -146,6 +146,11 @@ class Engine:
         self._begin(result.ended_s)
         return result
 
+    def stall(self, until_s: float) -> None:
+        """The GPU hangs: the step in flight does not end before `until_s`."""
+        if self._flight is not None:
+            self._flight.ended_s = max(self._flight.ended_s, until_s)
+
     def abort(self, request: Request) -> None:
         """The client went away, or the server dies: its blocks are free at once."""
         if request.state is State.WAITING:
