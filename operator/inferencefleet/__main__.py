@@ -52,16 +52,17 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 
     cluster = ClusterCache(client, on_change=wake)
     telemetry = Telemetry()
+    metrics = PrometheusMetricsSource(
+        settings.prometheus_url,
+        window_s=settings.metrics_window_seconds,
+        attainment_window_s=settings.attainment_window_seconds,
+        max_age_s=settings.metrics_max_age_seconds,
+    )
     loop = ControlLoop(
         clock=SystemClock(),
         gatherer=Gatherer(
             reader=CachedFleetReader(cluster),
-            metrics=PrometheusMetricsSource(
-                settings.prometheus_url,
-                window_s=settings.metrics_window_seconds,
-                attainment_window_s=settings.attainment_window_seconds,
-                max_age_s=settings.metrics_max_age_seconds,
-            ),
+            metrics=metrics,
             settings=PlannerSettings(
                 period_s=settings.period_seconds,
                 metrics_max_age_s=settings.metrics_max_age_seconds,
@@ -84,6 +85,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             await cluster.wait_synced(timeout_s=60)
             await _until_stopped(loop, settings, stop)
     finally:
+        metrics.close()
         await server.close()
         await client.close()
 
@@ -110,10 +112,9 @@ async def _until_stopped(loop: ControlLoop, settings: Settings, stop: asyncio.Ev
     await asyncio.wait({ticking, listening}, timeout=5)
     stopping.cancel()
     for task in done - {stopping}:
-        if task is listening and not stop.is_set():
-            task.result()
-            raise RuntimeError("the watch on our kinds ended by itself")
-        task.result()
+        task.result()  # what killed the loop or the watch ends the process
+    # kopf takes over the signal handlers: its clean end is how a SIGTERM usually arrives here.
+    log.info("stopped on request")
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ class Session:
     _targets: list[tuple[float, int]] = field(default_factory=list)
     _peak_ready: dict[str, int] = field(default_factory=dict)
     _first_target: int | None = None
+    _returned: bool = False
     _resident_mib: float = 0.0
     _screen: Any = field(default_factory=console)
 
@@ -100,7 +101,7 @@ class Session:
             show(sample)
             if sample.twin["phase"] == "done":
                 ended_at = ended_at or time.monotonic()
-                if self._is_back(sample) or time.monotonic() - ended_at > SETTLE_S:
+                if self._returned or self._is_back(sample) or time.monotonic() - ended_at > SETTLE_S:
                     return sample
             pause(1.0)
 
@@ -109,6 +110,8 @@ class Session:
         if desired is not None and twin["phase"] == "running":
             if self._first_target is None:
                 self._first_target = int(desired)
+            if desired <= self._first_target and max((each for _, each in self._targets), default=0) > desired:
+                self._returned = True
             if not self._targets or self._targets[-1][1] != desired:
                 self._targets.append((float(twin["elapsedSeconds"]), int(desired)))
         for pool in twin["pools"].values():
@@ -155,7 +158,7 @@ class Session:
             defects=log.count(" ERROR ") + log.count("Traceback"),
             grew_into={kind for kind, ready in self._peak_ready.items() if ready > 0} - {"all"},
             lost_spot=any(event["reason"] == "ReplacingDoomed" for event in events),
-            returned=self._is_back(last),
+            returned=self._returned or self._is_back(last),
         )
         static_replicas, static_dollars = self._static_peak(last)
         outcome = Outcome(

@@ -53,6 +53,11 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     # 2. What can one replica do in each pool, at these lengths?
     sizings = size(fleet, [pool.pool for pool in pools], state.workloads, demand.lengths, Scales())
     problem = refusal(fleet, sizings)
+    if problem is not None and demand.observed:
+        # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
+        problems = (*problems, problem)
+        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, fleet.expected.lengths, Scales())
+        problem = refusal(fleet, sizings)
     if problem is not None:
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
 

@@ -31,7 +31,9 @@ def fleet_status(
 ) -> JsonObject:
     """Everything `kubectl get/describe` shows of a fleet. `reported` is the status the API server holds."""
     fleet = state.fleet
-    statements = fleet_statements(fleet, plan, state.metrics, read_slos(fleet, state.metrics, long=False), refusal)
+    serving_s = max((at_s - replica.since_s for replica in state.replicas if replica.phase is Phase.READY), default=0.0)
+    readings = read_slos(fleet, state.metrics, long=False)
+    statements = fleet_statements(fleet, plan, state.metrics, readings, refusal, serving_s)
     share = attained_share(read_slos(fleet, state.metrics, long=True))
     if not plan.pools:
         return _unplanned(statements, state, plan, reported, at_s)

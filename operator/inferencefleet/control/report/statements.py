@@ -10,6 +10,8 @@ from inferencefleet.domain.fleet import Fleet, Mode, Problem
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap
 from inferencefleet.domain.plan import FleetPlan, Reason
 
+FIRST_SCRAPE_S = 60.0
+"""Two scrape intervals of the usual 30 s: missing samples are news only after that."""
 CLAMPS = (
     Reason.METRICS_MISSING,
     Reason.NOT_ENOUGH_GPUS,
@@ -27,14 +29,18 @@ def fleet_statements(
     metrics: FleetMetrics | MetricsGap,
     readings: Sequence[SloReading],
     refusal: str | None,
+    serving_s: float,
 ) -> list[Statement]:
-    """All conditions of a fleet whose spec could be read, in the order an SRE reads them."""
+    """All conditions of a fleet whose spec could be read, in the order an SRE reads them.
+
+    `serving_s` is how long some replica has served without a break.
+    """
     ready = sum(pool.ready for pool in plan.pools)
     return [
         _ready(fleet, plan, ready),
         slo_attained(readings),
         _capacity(plan),
-        metrics_available(metrics, ready),
+        metrics_available(metrics, ready, serving_s),
         _recommendation(plan),
         _scaling_active(fleet, plan, refusal),
         _scaling_limited(plan),
@@ -94,16 +100,15 @@ def _capacity(plan: FleetPlan) -> Statement:
     )
 
 
-def metrics_available(metrics: FleetMetrics | MetricsGap, ready: int) -> Statement:
-    """Unknown until a replica serves: nobody can report before."""
+def metrics_available(metrics: FleetMetrics | MetricsGap, ready: int, serving_s: float) -> Statement:
+    """Unknown until a replica has served for as long as a first scrape may take: nobody can report before."""
     if isinstance(metrics, FleetMetrics):
         return Statement(
             type="MetricsAvailable", holds=True, reason="Fresh", message=f"{metrics.engines} engines report"
         )
-    if ready == 0 and metrics.code != "PrometheusUnreachable":
-        return Statement(
-            type="MetricsAvailable", holds=None, reason="WaitingForReplicas", message="no replica serves yet"
-        )
+    if metrics.code == "NoSamples" and (ready == 0 or serving_s < FIRST_SCRAPE_S):
+        message = "no replica serves yet" if ready == 0 else "the first replica has just begun to serve"
+        return Statement(type="MetricsAvailable", holds=None, reason="WaitingForSamples", message=message)
     return Statement(type="MetricsAvailable", holds=False, reason=metrics.code, message=metrics.sentence)
 
 
