@@ -104,7 +104,7 @@ def describe(cluster: Cluster, headline: str) -> str:
         f"  logs        {cluster.layout.root / 'logs'}",
         "",
         f"  export KUBECONFIG={cluster.kubeconfig}",
-        f"  {cluster.tools.kubectl[0]} get namespaces",
+        f"  export PATH={Path(cluster.tools.kubectl[0]).parent}:$PATH",
     ]
     return "\n".join(lines)
 

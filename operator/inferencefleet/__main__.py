@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -25,6 +24,7 @@ from inferencefleet.control.loop import ControlLoop
 from inferencefleet.control.report import Reporter
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.handlers.ear import build_registry, build_settings
+from inferencefleet.ports import ClusterUnavailable
 from inferencefleet.settings import InvalidSettings, Settings
 from inferencefleet.telemetry.log import configure_logging
 from inferencefleet.telemetry.metrics import Telemetry
@@ -83,14 +83,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with cluster:
             await cluster.wait_synced(timeout_s=60)
-            await _until_stopped(loop, settings, stop)
+            await _until_stopped(loop, stop)
     finally:
         metrics.close()
         await server.close()
         await client.close()
 
 
-async def _until_stopped(loop: ControlLoop, settings: Settings, stop: asyncio.Event) -> None:
+async def _until_stopped(loop: ControlLoop, stop: asyncio.Event) -> None:
     # Our task is made before kopf's: kopf takes every later one for its own and cancels it (slowly) on exit.
     ticking = asyncio.create_task(loop.run(), name="control loop")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -99,8 +99,7 @@ async def _until_stopped(loop: ControlLoop, settings: Settings, stop: asyncio.Ev
         kopf.operator(
             registry=build_registry(loop.wake),
             settings=build_settings(),
-            clusterwide=not settings.namespace,
-            namespaces=[settings.namespace] if settings.namespace else [],
+            clusterwide=True,
             standalone=True,
             stop_flag=ear_stop,
         ),
@@ -134,8 +133,11 @@ def main() -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await run(settings, stop)
 
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(supervised())
+    except ClusterUnavailable as unavailable:
+        log.critical("%s; are the CRDs installed, and may this ServiceAccount read them?", unavailable)
+        return 1
     return 0
 
 

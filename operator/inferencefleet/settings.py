@@ -37,13 +37,9 @@ class Settings(BaseModel):
     metrics_port: int = Field(8080, ge=0, le=65535)
     """Port of /metrics and /healthz; 0 picks a free one."""
     metrics_host: str = "0.0.0.0"
-    namespace: str = ""
-    """Watch this namespace only; empty = all."""
     kubeconfig: str = ""
     """Path of a kubeconfig; empty = in-cluster, then KUBECONFIG."""
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
-    snapshot_dir: str = ""
-    """When set, every snapshot is written there as JSON, for replay."""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
