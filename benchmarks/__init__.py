@@ -1,0 +1,1 @@
+"""Benchmarks: each is one command, `python -m benchmarks.<name>`, and writes its table to benchmarks/results/."""

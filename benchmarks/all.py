@@ -1,0 +1,37 @@
+"""All benchmarks, one after the other: an hour or so, most of it the five demos.
+
+python -m benchmarks.all [--no-cold] [--skip demo_seeds]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from benchmarks import demo_seeds, reaction, setup_time, tick
+
+BENCHMARKS = {
+    "tick": tick.main,
+    "reaction": reaction.main,
+    "setup_time": setup_time.main,
+    "demo_seeds": demo_seeds.main,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.all")
+    parser.add_argument("--no-cold", action="store_true", help="of setup_time, the warm steps only")
+    parser.add_argument("--skip", action="append", default=[], choices=sorted(BENCHMARKS))
+    args = parser.parse_args(argv)
+    status = 0
+    for name, run in BENCHMARKS.items():
+        if name in args.skip:
+            continue
+        print(f"==== {name}", flush=True)
+        status = run(["--no-cold"] if name == "setup_time" and args.no_cold else []) or status
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
