@@ -48,6 +48,8 @@ class Census:
     failed: int = 0
     doomed: int = 0
     """Alive on a node that goes away; not in `ready` or `starting`."""
+    terminating: int = 0
+    """Draining: counted nowhere else, but its GPUs are not free yet."""
 
     @property
     def bound(self) -> int:
@@ -59,16 +61,14 @@ class Census:
 
 
 def census(replicas: Sequence[Replica], state: PoolState, at_s: float) -> Census:
-    """Count the replicas of `state.pool`; terminating ones are gone already."""
-    counts: Counter[str] = Counter()
-    for replica in replicas:
-        if replica.pool != state.pool.name or replica.phase is Phase.TERMINATING:
-            continue
-        counts[_column(replica, state, at_s)] += 1
-    return Census(**counts)
+    """Count the replicas of `state.pool`."""
+    mine = [replica for replica in replicas if replica.pool == state.pool.name]
+    return Census(**Counter(_column(replica, state, at_s) for replica in mine))
 
 
 def _column(replica: Replica, state: PoolState, at_s: float) -> str:
+    if replica.phase is Phase.TERMINATING:
+        return "terminating"
     if replica.doomed:
         return "doomed"
     if is_blocked(replica, state.pool, at_s):
@@ -117,7 +117,9 @@ def room(
     most, limited_by = UNLIMITED, Reason.POOL_LIMIT
     sentence = f"pool {sizing.pool} has no limit"
     if free_gpus is not None:
+        # What drains still holds its GPUs: nothing grows into them, and nothing that is there already makes way.
         most = max(0, free_gpus - counted.doomed * size) // size
+        most = max(most - counted.terminating, min(most, counted.alive - counted.doomed))
         sentence = f"pool {sizing.pool} has {free_gpus} GPUs for this fleet, enough for {most} replicas of {size}"
     if exhaustion is not None:
         delivered = counted.bound + (1 if is_probing(exhaustion, at_s) else 0)
