@@ -39,12 +39,16 @@ def physics_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def a_replica_is_worth_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_physics(monkeypatch)
+
+
+def replace_physics(patch: pytest.MonkeyPatch) -> None:
     """Every replica on two GPUs is planned with 4 requests/s, so that stories do not change when physics learns."""
-    worth = 4.0001 / (0.7 * math.exp(-size.UNCERTAINTY_Z * Scales().sigma_log))
+    worth = 4.0001 / (0.7 * math.exp(-size.UNCERTAINTY_Z * PRIOR.sigma_log))
 
     def four(shape: ReplicaShape, *_: object) -> ReplicaCapacity:
         rps = worth * shape.tensor_parallel / 2
         return ReplicaCapacity(requests_per_s=rps, binding=Limit.ITL, sentence="itl p95 is 60ms")
 
-    monkeypatch.setattr(size, "replica_capacity", four)
-    monkeypatch.setattr(tensor_parallel, "replica_capacity", four)
+    patch.setattr(size, "replica_capacity", four)
+    patch.setattr(tensor_parallel, "replica_capacity", four)

@@ -49,7 +49,7 @@ def test_every_replica_is_counted_once() -> None:
         *replicas("elsewhere", 5),
     )
     counted = census(pods, a_pool_state(POOL), NOW_S)
-    assert counted == Census(ready=2, starting=1, failed=1, unscheduled=1, blocked=1, doomed=1)
+    assert counted == Census(ready=2, starting=1, failed=1, unscheduled=1, blocked=1, doomed=1, terminating=2)
     assert (counted.bound, counted.alive) == (4, 7)
 
 
@@ -63,6 +63,12 @@ def test_room_is_whole_replicas() -> None:
 
 def test_doomed_replicas_hold_their_gpus_until_they_are_gone() -> None:
     assert a_room_for(Census(ready=6, doomed=2), free=16).most == 6
+
+
+def test_nothing_grows_into_gpus_that_are_still_draining() -> None:
+    assert a_room_for(Census(ready=5, terminating=2), free=16).most == 6
+    assert a_room_for(Census(ready=8, terminating=2), free=16).most == 8, "what is there does not make way"
+    assert a_room_for(Census(terminating=9), free=16).most == 0
 
 
 def test_an_exhausted_pool_takes_no_more_than_it_has_delivered() -> None:

@@ -22,7 +22,7 @@ Slot = tuple[FleetKey, str]
 
 
 def a_tp2_fleet(name: str = "chat", *, rps: float = 10.0, **overrides: object) -> Fleet:
-    """Two GPUs a replica and a short horizon (so no trend): every pool is worth the same, numbers are easy to follow."""
+    """Two GPUs a replica and a short horizon, so without a trend: numbers are easy to follow."""
     engine = EngineTerms(image="vllm/vllm-openai:v0.18.1", tensor_parallel=2)
     scaling = ScalingTerms(max_replicas=40, horizon_s=60.0)
     return a_fleet(name, rps=rps, **{"engine": engine, "scaling": scaling, **overrides})

@@ -1,0 +1,95 @@
+"""Step 3: what one replica can do in each pool."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from inferencefleet import catalog
+from inferencefleet.domain.capacity import Limit, Scales
+from inferencefleet.domain.fleet import Fleet, ScalingTerms
+from inferencefleet.domain.observation import WorkloadState
+from inferencefleet.domain.plan import Reason, Sizing
+from inferencefleet.domain.pool import CapacityType, Pool
+from inferencefleet.planning.size import UNCERTAINTY_Z, refusal, size
+from tests.builders import a_fleet, a_mix, a_pool, a_workload
+
+FLEET = a_fleet()
+
+
+def sized(*pools: Pool, fleet: Fleet = FLEET, running: tuple[WorkloadState, ...] = ()) -> tuple[Sizing, ...]:
+    return size(fleet, pools, running, a_mix(), Scales())
+
+
+def fixed(tensor_parallel: int) -> Fleet:
+    return a_fleet(engine=replace(FLEET.engine, tensor_parallel=tensor_parallel))
+
+
+def test_the_plan_counts_on_less_than_physics_says() -> None:
+    (one,) = sized(a_pool())
+    trust = math.exp(-UNCERTAINTY_Z * Scales().sigma_log)
+    assert one.planned_requests_per_s == pytest.approx(one.capacity.requests_per_s * 0.7 * trust)
+    assert one.usable
+
+
+def test_more_headroom_is_less_planned_capacity() -> None:
+    tight = a_fleet(scaling=ScalingTerms(headroom=0.35))
+    assert sized(a_pool(), fleet=tight)[0].planned_requests_per_s == pytest.approx(
+        sized(a_pool())[0].planned_requests_per_s / 2
+    )
+
+
+def test_the_declared_tensor_parallel_size_is_taken() -> None:
+    assert sized(a_pool(), fleet=fixed(4))[0].shape.tensor_parallel == 4
+
+
+def test_the_size_that_runs_is_kept_because_a_change_restarts_every_replica() -> None:
+    chosen = sized(a_pool())[0].shape.tensor_parallel
+    other = 2 if chosen != 2 else 4
+    assert sized(a_pool(), running=(a_workload("reserved", 1, other),))[0].shape.tensor_parallel == other
+    assert sized(a_pool(), running=(a_workload("reserved", 0, other),))[0].shape.tensor_parallel == chosen
+
+
+def test_pools_of_the_same_gpu_with_smaller_nodes_get_replicas_that_fit_their_nodes() -> None:
+    large, small = sized(a_pool("large"), a_pool("small", gpus_per_node=2))
+    assert small.shape.tensor_parallel <= 2
+    assert large.shape.tensor_parallel >= small.shape.tensor_parallel
+
+
+def test_gpus_of_one_name_and_different_memory_are_sized_apart() -> None:
+    gpu = catalog.gpu("H100-SXM")
+    big = replace(gpu, memory_bytes=2 * gpu.memory_bytes)
+    plain, doubled = sized(a_pool("plain"), a_pool("doubled", gpu=big), fleet=fixed(2))
+    assert doubled.capacity.memory is not None
+    assert plain.capacity.memory is not None
+    assert doubled.capacity.memory.kv_cache_tokens > plain.capacity.memory.kv_cache_tokens
+
+
+def test_a_price_is_per_replica_and_reserved_is_free_at_the_margin() -> None:
+    reserved, spot = sized(a_pool(), a_pool("spot", CapacityType.SPOT), fleet=fixed(2))
+    assert (reserved.price_per_hour, reserved.marginal_price_per_hour) == (pytest.approx(4.2), 0)
+    assert spot.marginal_price_per_hour == spot.price_per_hour == pytest.approx(3.8)
+
+
+def test_a_replica_larger_than_a_node_serves_nothing() -> None:
+    (one,) = sized(a_pool(gpus_per_node=4), fleet=fixed(8))
+    assert not one.usable
+    assert "a node of pool reserved has 4" in one.capacity.sentence
+
+
+def test_one_pool_that_can_serve_is_enough() -> None:
+    small, large = a_pool("small", gpus_per_node=1), a_pool("large")
+    assert refusal(fixed(2), sized(small, large, fleet=fixed(2))) is None
+    assert refusal(FLEET, ()) is None
+
+
+def test_a_model_that_fits_nowhere_is_refused_by_name_with_a_way_out() -> None:
+    huge = a_fleet(model=catalog.model("meta-llama/Llama-3.1-405B-Instruct"))
+    sizings = sized(a_pool(gpus_per_node=1), fleet=huge)
+    problem = refusal(huge, sizings)
+    assert problem is not None
+    assert (problem.code, problem.field) == (Reason.MODEL_DOES_NOT_FIT, "spec.model.id")
+    assert sizings[0].capacity.binding is Limit.MODEL_TOO_LARGE
+    assert "use a GPU with more memory" in problem.sentence
