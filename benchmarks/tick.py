@@ -105,8 +105,8 @@ def operating(paper: Paper, counts: Sequence[int]) -> None:
         "## The whole tick of the operator",
         f"Gather, plan, validate, apply, report, from the operator's own `inferencefleet_tick_duration_seconds`; a "
         f"tick every {PERIOD_S:g} s (15 s by default). p95 is the upper bound of the histogram's bucket. Writes and "
-        "events are totals over all quiet ticks. Settled: from `kubectl apply` of the fleets that were added to the last "
-        "write of the operator, all objects there.",
+        "events are totals over all quiet ticks. Settled: from `kubectl apply` of the fleets that were added to the "
+        "last write of the operator, all objects there.",
         Table(columns, rows),
     ]
     paper.figures["operator"] = [asdict(each) for each in found]

@@ -51,15 +51,15 @@ class GpuSpec:
     memory_bytes: float
     """Memory the driver reports, before vLLM's `gpu_memory_utilization`."""
     bandwidth_bytes_per_s: float
-    peak_flops: Mapping[NumberFormat, float]
+    peak_flops: Mapping[NumberFormat, float] = field(hash=False)
     """Dense peak in FLOP/s of the tensor cores by operand format; a format that is absent runs at the bf16 peak."""
-    efficiency: Mapping[NumberFormat, Efficiency]
+    efficiency: Mapping[NumberFormat, Efficiency] = field(hash=False)
     """By weight format; always holds bf16."""
     kv_bandwidth_efficiency: float
     """MBU of decode attention."""
     attention_compute_efficiency: float
     """MFU of prefill attention."""
-    links: Mapping[int, Link] = field(default_factory=lambda: MappingProxyType({}))
+    links: Mapping[int, Link] = field(default_factory=lambda: MappingProxyType({}), hash=False)
     """All-reduce by tensor-parallel size (2, 4, 8)."""
     nvlink: bool = True
     """False when GPUs of one node talk over PCIe only: tensor parallelism is then avoided."""

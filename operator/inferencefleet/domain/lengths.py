@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,3 +29,10 @@ class LengthMix:
     @property
     def mean_output_tokens(self) -> float:
         return float(self.output_tokens.mean())
+
+    def content(self) -> bytes:
+        """The same for two mixes exactly when they hold the same requests in the same order; where from is ignored."""
+        digest = blake2b(repr(self.prefix_hit_ratio).encode(), digest_size=16)
+        digest.update(self.prompt_tokens.tobytes())
+        digest.update(self.output_tokens.tobytes())
+        return digest.digest()

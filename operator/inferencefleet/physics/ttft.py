@@ -6,7 +6,7 @@ Lindley recursion on a fixed sample, so that percentiles of the real length mix 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -39,14 +39,24 @@ class Latencies:
     scale: float
 
     def ttft_percentile_s(self, percentile: float) -> float:
-        factor = self.scale * tail_factor(percentile, self.utilisation)
-        return float(np.percentile(self.ttft_s, percentile)) * factor
+        return self.ttft_percentiles_s((percentile,))[0]
+
+    def ttft_percentiles_s(self, percentiles: Sequence[float]) -> list[float]:
+        values = np.percentile(self.ttft_s, percentiles)
+        return [
+            float(value) * (self.scale * tail_factor(percentile, self.utilisation))
+            for percentile, value in zip(percentiles, values, strict=True)
+        ]
 
     def ttft_mean_s(self) -> float:
         return float(self.ttft_s.mean()) * self.scale * (1 + MEAN_TAIL * self.utilisation**2)
 
     def e2e_percentile_s(self, percentile: float) -> float:
-        return float(np.percentile(self.e2e_s, percentile)) * (1 + E2E_TAIL * self.utilisation**2)
+        return self.e2e_percentiles_s((percentile,))[0]
+
+    def e2e_percentiles_s(self, percentiles: Sequence[float]) -> list[float]:
+        factor = 1 + E2E_TAIL * self.utilisation**2
+        return [float(value) * factor for value in np.percentile(self.e2e_s, percentiles)]
 
 
 def latencies(state: Load, rate: float, ttft_scale: float = 1.0) -> Latencies:
@@ -87,12 +97,13 @@ def tail_factor(percentile: float, utilisation: float) -> float:
     return float(1.0 + rise * utilisation**2)
 
 
-def percentile_keys(values: Latencies, percentiles: Iterable[int]) -> dict[str, float]:
+def percentile_keys(values: Latencies, percentiles: Sequence[int]) -> dict[str, float]:
     """`ttft_p95`, `e2e_p95`, ... and `ttft_mean`, seconds."""
     found = {"ttft_mean": values.ttft_mean_s()}
-    for percentile in percentiles:
-        found[f"ttft_p{percentile}"] = values.ttft_percentile_s(percentile)
-        found[f"e2e_p{percentile}"] = values.e2e_percentile_s(percentile)
+    ttft, e2e = values.ttft_percentiles_s(percentiles), values.e2e_percentiles_s(percentiles)
+    for percentile, ttft_s, e2e_s in zip(percentiles, ttft, e2e, strict=True):
+        found[f"ttft_p{percentile}"] = ttft_s
+        found[f"e2e_p{percentile}"] = e2e_s
     return found
 
 
