@@ -71,7 +71,7 @@ def planning(paper: Paper, counts: Sequence[int], seed: int) -> None:
             print(f"plan of {count} fleets, {lengths}: {1000 * found[-1].again_s[-1]:.1f} ms", flush=True)
     paper.parts += [
         "## plan(snapshot) alone",
-        "Fleets of 2 to 9 replicas with different models of traffic, three pools, metrics present. The first plan of a "
+        "Fleets of 2 to 9 replicas with different models of traffic, three pools with limits, metrics present. The first plan of a "
         "process is listed apart; the repetitions follow with the memory of the plan before, one period later.",
         *plan_speed.tables(found),
         "The second table is the share of each step in the repetitions.",

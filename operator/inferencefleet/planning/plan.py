@@ -126,7 +126,7 @@ def _outlook(snapshot: Snapshot, ledger: Ledger, name: str, around: Surroundings
         for _, replica in _all_replicas(snapshot)
         if replica.pool == name and replica.node is not None
     )
-    planned = sum(gpus for (_, pool), gpus in ledger.held.items() if pool == name)
+    planned = ledger.total(name)
     used = bound + state.gpus_used_by_others
     limit = "no limit" if state.pool.max_gpus is None else f"limit {state.pool.max_gpus}"
     sentence = f"{used} of {state.gpus_total} GPUs in use, {planned} planned by fleets, {limit}"

@@ -23,16 +23,22 @@ class Ledger:
     limits: Mapping[str, int | None]
     held: dict[tuple[FleetKey, str], int] = field(default_factory=dict)
     """By (fleet, pool): what its pods and its plan occupy, whichever is more."""
+    _totals: dict[str, int] = field(default_factory=dict)
 
     def hold(self, fleet: FleetKey, pool: str, gpus: int) -> None:
+        self._totals[pool] = self.total(pool) - self.held.get((fleet, pool), 0) + gpus
         self.held[fleet, pool] = gpus
+
+    def total(self, pool: str) -> int:
+        """GPUs of the pool that all fleets hold."""
+        return self._totals.get(pool, 0)
 
     def free_for(self, fleet: FleetKey, pool: str) -> int | None:
         """GPUs that this fleet may hold in the pool in all, None = no limit."""
         limit = self.limits[pool]
         if limit is None:
             return None
-        others = sum(gpus for (owner, name), gpus in self.held.items() if name == pool and owner != fleet)
+        others = self.total(pool) - self.held.get((fleet, pool), 0)
         return max(0, limit - others)
 
 
