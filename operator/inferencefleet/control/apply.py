@@ -50,6 +50,9 @@ class Applier:
             except (ApplyRefused, ClusterUnavailable) as refused:
                 refusals[decided.key] = str(refused)
                 log.warning("%s: %s", decided.key, refused)
+            except Exception as defect:
+                refusals[decided.key] = f"a defect of the operator: {type(defect).__name__}: {defect}"
+                log.exception("%s: applying the plan failed", decided.key)
 
         await asyncio.gather(*(one(decided, states[decided.key]) for decided in plan.fleets if decided.act))
         return Applied(writes=writes, refusals=refusals)
