@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,10 @@ from inferencefleet.control.report.pool_status import broken_pool_status, pool_s
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import FleetPlan, Plan
 from inferencefleet.domain.snapshot import BrokenFleet, FleetState
-from inferencefleet.ports import Event, EventSink, Manifest, StatusWriter
+from inferencefleet.ports import ApplyRefused, ClusterUnavailable, Event, EventSink, Manifest, StatusWriter
 from inferencefleet.telemetry.metrics import Telemetry
+
+log = logging.getLogger(__name__)
 
 Status = Mapping[str, Any]
 
@@ -32,15 +35,20 @@ class Reporter:
     telemetry: Telemetry
 
     async def report(self, plan: Plan, gathered: Gathered, applied: Applied) -> None:
-        """All fleets and pools, a few at once. A write that fails is logged by the writer and comes again next tick."""
+        """All fleets and pools, a few at once. What fails is logged, comes again next tick, and stops nothing else."""
         gate = asyncio.Semaphore(AT_ONCE)
         plans = {decided.key: decided for decided in plan.fleets}
         outlooks = {outlook.pool: outlook for outlook in plan.pools}
         snapshot = gathered.snapshot
 
         async def guarded(work: Any) -> None:
-            async with gate:
-                await work
+            try:
+                async with gate:
+                    await work
+            except (ApplyRefused, ClusterUnavailable) as refused:
+                log.warning("not reported: %s", refused)
+            except Exception:
+                log.exception("reporting failed")
 
         await asyncio.gather(
             *(guarded(self._fleet(state, plans[state.fleet.key], gathered, applied)) for state in snapshot.fleets),
