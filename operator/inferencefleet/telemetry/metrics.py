@@ -59,7 +59,13 @@ class Telemetry:
 
     def observe(self, plan: Plan, writes: Mapping[FleetKey, int], refusals: Mapping[FleetKey, str]) -> None:
         """Gauges of this tick's plan. Fleets and pools that are gone lose their series."""
-        for name in ("desired_replicas", "ready_replicas", "hourly_cost", "demand_requests_per_second"):
+        for name in (
+            "desired_replicas",
+            "ready_replicas",
+            "hourly_cost",
+            "demand_requests_per_second",
+            "pool_exhausted",
+        ):
             self._gauges[name].clear()
         for fleet in plan.fleets:
             labels = (fleet.key.namespace, fleet.key.name)
