@@ -27,7 +27,7 @@ from sandbox.toolchain import resolve
 from sandbox.waiting import pause
 
 SETTLE_S = 120.0
-"""After traffic has ended, how long the fleet may take back to its first size."""
+"""After traffic has ended, how long the fleet may take to be back on reserved GPUs alone."""
 PLAIN_EVERY_S = 10.0
 QUICKSTART = REPOSITORY / "examples" / "quickstart"
 
@@ -42,7 +42,7 @@ class Session:
     quiet: bool = False
     _targets: list[tuple[float, int]] = field(default_factory=list)
     _peak_ready: dict[str, int] = field(default_factory=dict)
-    _first_target: int | None = None
+    _beyond_reserved: bool = False
     _returned: bool = False
     _resident_mib: float = 0.0
     _screen: Any = field(default_factory=console)
@@ -85,7 +85,7 @@ class Session:
     # ---- watching ---------------------------------------------------------------------------------------
 
     def _play(self, stack: Stack, observer: Observer) -> Sample:
-        """Watch until traffic has ended and the fleet is back at its first size, or `SETTLE_S` later."""
+        """Watch until traffic has ended and the fleet is back on reserved GPUs alone, or `SETTLE_S` later."""
         if self.quiet or not sys.stdout.isatty():
             return self._watch(stack, observer, self._print_now_and_then())
         view = View()
@@ -101,17 +101,16 @@ class Session:
             show(sample)
             if sample.twin["phase"] == "done":
                 ended_at = ended_at or time.monotonic()
-                if self._returned or self._is_back(sample) or time.monotonic() - ended_at > SETTLE_S:
+                if self._returned or time.monotonic() - ended_at > SETTLE_S:
                     return sample
             pause(1.0)
 
     def _note(self, stack: Stack, sample: Sample) -> None:
         twin, desired = sample.twin, sample.status.get("replicas")
-        if desired is not None and twin["phase"] == "running":
-            if self._first_target is None:
-                self._first_target = int(desired)
-            if desired <= self._first_target and max((each for _, each in self._targets), default=0) > desired:
-                self._returned = True
+        if desired is not None and twin["phase"] != "waiting":
+            beyond = any(each["desired"] and each["capacityType"] != "Reserved" for each in sample.status["pools"])
+            self._returned = self._returned or (self._beyond_reserved and not beyond)
+            self._beyond_reserved = self._beyond_reserved or beyond
             if not self._targets or self._targets[-1][1] != desired:
                 self._targets.append((float(twin["elapsedSeconds"]), int(desired)))
         for pool in twin["pools"].values():
@@ -122,9 +121,6 @@ class Session:
         record = stack.record(OPERATOR)
         if record is not None:
             self._resident_mib = max(self._resident_mib, resident_bytes(record.pid) / 2**20)
-
-    def _is_back(self, sample: Sample) -> bool:
-        return self._first_target is not None and sample.status.get("replicas", 0) <= self._first_target
 
     def _both_alive(self, stack: Stack) -> None:
         for name in (OPERATOR, TWIN):
@@ -158,7 +154,7 @@ class Session:
             defects=log.count(" ERROR ") + log.count("Traceback"),
             grew_into={kind for kind, ready in self._peak_ready.items() if ready > 0} - {"all"},
             lost_spot=any(event["reason"] == "ReplacingDoomed" for event in events),
-            returned=self._returned or self._is_back(last),
+            returned=self._returned,
         )
         static_replicas, static_dollars = self._static_peak(last)
         outcome = Outcome(

@@ -53,7 +53,7 @@ def verdict(
             says=f"from reserved into {', '.join(sorted(grew_into - {'reserved'})) or 'nothing'}",
         ),
         Check(name="Survived", passed=lost_spot, says="a spot node was taken back on notice"),
-        Check(name="Returned", passed=returned, says="to the size it started with" if returned else "not yet"),
+        Check(name="Returned", passed=returned, says="to reserved GPUs alone" if returned else "not yet"),
         Check(
             name="Operator",
             passed=operator_alive and defects == 0,
