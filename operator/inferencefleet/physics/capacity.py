@@ -23,8 +23,9 @@ HOST_TOKENS_PER_S = 7000.0
 REPORTED = (50, 95, 99)
 _Z95 = 1.645
 _PRIOR = Scales()
-_ANSWERED: Remembered[tuple[ReplicaShape, bytes, tuple[Slo, ...], Scales], ReplicaCapacity] = Remembered(most=4096)
-"""About 10 MiB when full."""
+REMEMBERED = 4096
+"""Capacities: about 10 MiB, enough for the pools of 1,000 fleets whose lengths stand still."""
+_ANSWERED: Remembered[tuple[ReplicaShape, bytes, tuple[Slo, ...], Scales], ReplicaCapacity] = Remembered(REMEMBERED)
 _OF = {SloMetric.TTFT: Limit.TTFT, SloMetric.ITL: Limit.ITL, SloMetric.E2E: Limit.E2E}
 
 
