@@ -1,0 +1,80 @@
+"""Gather: one snapshot from what the ports say."""
+
+from __future__ import annotations
+
+import pytest
+
+from inferencefleet.control.gather import Gathered
+from inferencefleet.domain.observation import MetricsGap
+from inferencefleet.domain.pool import Exhaustion, NodeState
+from inferencefleet.ports import ClusterUnavailable
+from tests.builders import NOW_S
+from tests.unit.control.stage import Stage, a_fleet_manifest, a_pool_manifest
+
+
+async def gathered(stage: Stage) -> Gathered:
+    return await stage.gatherer.gather(NOW_S, {})
+
+
+async def test_a_new_pool_is_read_again_in_the_same_tick_so_that_its_nodes_are_seen() -> None:
+    stage = Stage()
+    stage.reader.nodes = (NodeState(name="n1", pool="spot", gpus=8, ready=True, doomed=False),)
+    snapshot = (await gathered(stage)).snapshot
+    assert stage.reader.asked_with == [(), ("reserved", "spot")]
+    assert [len(state.nodes) for state in snapshot.pools] == [0, 1]
+    await gathered(stage)
+    assert len(stage.reader.asked_with) == 3, "one reading is enough while pools stay as they are"
+
+
+async def test_fleets_and_pools_are_sorted_whatever_the_order_of_the_cache() -> None:
+    stage = Stage()
+    stage.reader.fleets = [a_fleet_manifest("z"), a_fleet_manifest("a")]
+    stage.reader.pools.reverse()
+    snapshot = (await gathered(stage)).snapshot
+    assert [state.fleet.key.name for state in snapshot.fleets] == ["a", "z"]
+    assert [state.pool.name for state in snapshot.pools] == ["reserved", "spot"]
+
+
+async def test_a_fleet_that_the_metrics_source_forgot_has_a_gap() -> None:
+    (state,) = (await gathered(Stage())).snapshot.fleets
+    assert isinstance(state.metrics, MetricsGap)
+    assert state.metrics.code == "NoSamples"
+
+
+async def test_bad_specs_are_set_aside_with_their_problems() -> None:
+    stage = Stage()
+    stage.reader.fleets.append(a_fleet_manifest("bad", spec__model__id="nobody/knows-this"))
+    broken_pool = a_pool_manifest("odd", "Spot")
+    broken_pool["spec"]["gpu"] = {"type": "RTX-9090"}
+    stage.reader.pools.append(broken_pool)
+    snapshot = (await gathered(stage)).snapshot
+    assert [state.fleet.key.name for state in snapshot.fleets] == ["chat"]
+    assert [(broken.key.name, broken.problems[0].code) for broken in snapshot.broken_fleets] == [
+        ("bad", "UnknownModel")
+    ]
+    assert [(broken.name, broken.problems[0].code) for broken in snapshot.broken_pools] == [("odd", "UnknownGPU")]
+
+
+async def test_what_is_being_deleted_is_left_to_the_garbage_collector() -> None:
+    stage = Stage()
+    stage.reader.fleets[0]["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
+    stage.reader.pools[0]["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
+    snapshot = (await gathered(stage)).snapshot
+    assert snapshot.fleets == ()
+    assert [state.pool.name for state in snapshot.pools] == ["spot"]
+
+
+async def test_exhaustion_is_remembered_by_the_status_of_the_pool() -> None:
+    stage = Stage()
+    stage.reader.pools[1]["status"] = {
+        "exhaustion": {"since": "2027-01-15T08:00:00Z", "until": "2027-01-15T08:03:00Z", "strikes": 2}
+    }
+    spot = (await gathered(stage)).snapshot.pools[1]
+    assert spot.exhaustion == Exhaustion(since_s=NOW_S, until_s=NOW_S + 180, strikes=2)
+
+
+async def test_an_unreadable_cluster_is_raised_and_not_taken_for_an_empty_one() -> None:
+    stage = Stage()
+    stage.reader.unavailable = True
+    with pytest.raises(ClusterUnavailable):
+        await gathered(stage)
