@@ -17,7 +17,7 @@ class InvalidSettings(ValueError):
 class Settings(BaseModel):
     """Every field is read from the variable of the same name in upper case behind `INFERENCEFLEET_`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     prometheus_url: str = Field("http://prometheus-operated.monitoring.svc:9090", pattern=r"^https?://")
     """Base URL of Prometheus or of anything with its query API."""
