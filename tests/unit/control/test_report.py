@@ -1,0 +1,269 @@
+"""Status documents, conditions, and when a status is worth a write."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from inferencefleet.api.status_fleet import HISTORY_KEPT, FleetStatus
+from inferencefleet.api.status_pool import PoolStatus
+from inferencefleet.api.times import to_timestamp
+from inferencefleet.control.report.conditions import LONGEST_MESSAGE, Statement, conditions
+from inferencefleet.control.report.fleet_status import broken_status, fleet_status
+from inferencefleet.control.report.material import numbers_moved, structure_differs
+from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
+from inferencefleet.control.report.slo import read_slos
+from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
+from inferencefleet.domain.pool import Exhaustion
+from inferencefleet.domain.snapshot import BrokenFleet, FleetState
+from inferencefleet.planning.plan import plan
+from tests.builders import (
+    GAP,
+    ITL,
+    NOW_S,
+    TTFT,
+    a_fleet,
+    a_histogram,
+    a_pool,
+    a_pool_state,
+    a_snapshot,
+    a_state,
+    a_workload,
+    metrics,
+    replicas,
+    three_pools,
+)
+
+PROBLEM = Problem(code="UnknownModel", field="spec.model.id", value="x", sentence="is not in the catalogue")
+
+
+def running(seen: FleetMetrics | MetricsGap | None = None, *, fleet: Fleet | None = None, count: int = 4) -> FleetState:
+    return a_state(fleet or a_fleet(), replicas("reserved", count), seen=seen or metrics(rps=10))
+
+
+def report(state: FleetState, reported: dict[str, Any] | None = None, **kwargs: Any) -> dict[str, Any]:
+    world = a_snapshot(state, at_s=kwargs.pop("at_s", NOW_S))
+    decided = plan(world).fleets[0]
+    pools = {pool.pool.name: pool.pool for pool in world.pools}
+    return fleet_status(state, decided, pools, reported or {}, refusal=kwargs.pop("refusal", None), at_s=world.at_s)
+
+
+def condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(c for c in status["conditions"] if c["type"] == type_)
+    return found
+
+
+WORLDS = {
+    "serving": running(),
+    "without metrics": running(GAP),
+    "not born yet": a_state(a_fleet()),
+    "refused": running(fleet=a_fleet(pools=("nowhere",))),
+    "with a warning": running(fleet=a_fleet(pools=("reserved", "nowhere"))),
+    "idle": running(metrics(rps=0.0, ttft_s=None, itl_s=None, ttft_long_s=None, itl_long_s=None)),
+    "starved": a_state(a_fleet(rps=5000)),
+    "failing": a_state(a_fleet(), replicas("reserved", 3, phase=Phase.FAILED)),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_status_survives_the_typed_model_unchanged(name: str) -> None:
+    status = report(WORLDS[name])
+    assert FleetStatus.model_validate(status).to_json() == status
+    assert status["observedGeneration"] == 1
+    assert len({c["type"] for c in status["conditions"]}) == len(status["conditions"]) == 8
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_status_holds_only_numbers_that_json_knows(name: str) -> None:
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            for item in value.values():
+                walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+        elif isinstance(value, float):
+            assert math.isfinite(value)
+
+    walk(report(WORLDS[name]))
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_same_tick_again_is_no_reason_for_a_write(name: str) -> None:
+    status = report(WORLDS[name])
+    again = report(WORLDS[name], status, at_s=NOW_S + 15)
+    kept = {key: status[key] for key in status if key != "history"}
+    assert not structure_differs({key: again[key] for key in again if key != "history"}, kept)
+
+
+def test_a_condition_keeps_the_time_of_its_last_transition_until_its_status_changes() -> None:
+    first = report(running())
+    later = report(running(GAP), first, at_s=NOW_S + 600)
+    assert condition(later, "Ready")["lastTransitionTime"] == to_timestamp(NOW_S)
+    assert condition(later, "MetricsAvailable")["lastTransitionTime"] == to_timestamp(NOW_S + 600)
+    assert condition(later, "MetricsAvailable")["status"] == "False"
+
+
+def test_a_new_reason_alone_is_no_transition() -> None:
+    old = {
+        "conditions": [
+            {"type": "Ready", "status": "False", "reason": "A", "lastTransitionTime": "2026-01-01T00:00:00Z"}
+        ]
+    }
+    (now,) = conditions(
+        [Statement(type="Ready", holds=False, reason="B", message="m" * 9000)], old, generation=7, at_s=NOW_S
+    )
+    assert (now.reason, now.last_transition_time) == ("B", "2026-01-01T00:00:00Z")
+    assert now.observed_generation == 7
+    assert len(now.message) == LONGEST_MESSAGE
+
+
+def test_the_derivation_can_be_summed_up_by_whoever_reads_it() -> None:
+    derived = report(running())["plan"]
+    noise = 1.28 * derived["noiseRequestsPerSecond"]
+    summed = derived["levelRequestsPerSecond"] + noise + derived["backlogDrainRequestsPerSecond"]
+    assert derived["upperRequestsPerSecond"] == pytest.approx(summed, abs=0.01)
+    assert derived["demandObserved"] is True
+    assert [set(step) >= {"code", "message"} for step in derived["steps"]] == [True] * len(derived["steps"])
+
+
+def test_cost_is_per_hour_and_per_million_tokens() -> None:
+    status = report(running())
+    assert status["cost"]["hourly"] == pytest.approx(4 * 2 * 2.1)
+    assert status["cost"]["marginalHourly"] == 0
+    assert status["cost"]["currency"] == "USD"
+    tokens_per_hour = 10 * 211 * 3600
+    assert status["cost"]["perMillionOutputTokens"] == pytest.approx(4 * 2 * 2.1 / tokens_per_hour * 1e6, rel=0.01)
+
+
+def test_history_is_newest_first_and_bounded() -> None:
+    status: dict[str, Any] = {}
+    for tick in range(HISTORY_KEPT + 3):
+        state = a_state(a_fleet(rps=5 + 40 * (tick % 2)))
+        status = report(state, status, at_s=NOW_S + 60 * tick)
+    assert len(status["history"]) == HISTORY_KEPT
+    assert [entry["at"] for entry in status["history"]] == sorted((e["at"] for e in status["history"]), reverse=True)
+
+
+def test_a_refusal_by_the_api_server_is_a_condition_in_its_words() -> None:
+    status = report(running(), refusal="Deployment chat-reserved: exceeded quota: gpus")
+    assert condition(status, "ScalingActive")["reason"] == "ApplyRefused"
+    assert "exceeded quota" in condition(status, "ScalingActive")["message"]
+
+
+def test_a_refused_spec_keeps_what_was_reported_and_counts_what_runs() -> None:
+    good = report(running())
+    bad = report(running(fleet=a_fleet(pools=("nowhere",), generation=2)), good)
+    assert (bad["replicas"], bad["readyReplicas"]) == (4, 4)
+    assert bad["plan"] == good["plan"]
+    assert condition(bad, "Stalled")["reason"] == "UnknownPool"
+    assert bad["observedGeneration"] == 2
+
+
+def test_a_spec_that_cannot_be_read_is_stalled_and_its_replicas_counted() -> None:
+    broken = BrokenFleet(
+        key=FleetKey("default", "chat"),
+        uid="u",
+        generation=3,
+        problems=(PROBLEM,),
+        workloads=(a_workload("reserved", 4),),
+        replicas=replicas("reserved", 3),
+    )
+    status = broken_status(broken, report(running()), at_s=NOW_S)
+    assert FleetStatus.model_validate(status).to_json() == status
+    assert (status["replicas"], status["readyReplicas"]) == (4, 3)
+    assert condition(status, "Ready")["message"].startswith("3 replicas serve unchanged")
+    assert status["summary"]["reason"] == "UnknownModel"
+
+
+def test_small_noise_is_no_news_and_a_large_move_is() -> None:
+    old = report(running(metrics(rps=10)))
+    noisy = report(running(metrics(rps=10.4)), old)
+    assert not structure_differs(noisy, old)
+    assert not numbers_moved(noisy, old)
+    assert numbers_moved(report(running(metrics(rps=12)), old), old)
+
+
+def test_a_new_reason_a_new_pool_or_another_number_of_replicas_is_news() -> None:
+    old = report(running())
+    for path, value in (("replicas", 5), ("readyReplicas", 3)):
+        assert structure_differs({**old, path: value}, old)
+    renamed = copy.deepcopy(old)
+    renamed["summary"]["reason"] = "RampAhead"
+    assert structure_differs(renamed, old)
+    worded = copy.deepcopy(old)
+    worded["summary"]["message"] = "other words"
+    worded["conditions"][0]["message"] = "other words"
+    assert not structure_differs(worded, old)
+
+
+def test_a_number_that_appears_or_vanishes_is_news() -> None:
+    old = report(running())
+    less = copy.deepcopy(old)
+    del less["observed"]["ttft"]
+    assert numbers_moved(less, old)
+    assert numbers_moved(old, less)
+
+
+def test_too_few_requests_in_the_window_are_judged_by_the_attainment_window() -> None:
+    few = metrics(rps=0.1, ttft_s=a_histogram(9.0, total=3), ttft_long_s=a_histogram(0.3, total=2000))
+    readings = {reading.slo: reading for reading in read_slos(a_fleet(), few, long=False)}
+    assert readings[TTFT].holds
+    assert readings[ITL].holds
+
+
+def test_no_request_is_no_verdict_about_the_slo() -> None:
+    status = report(WORLDS["idle"])
+    assert (condition(status, "SLOAttained")["status"], condition(status, "SLOAttained")["reason"]) == (
+        "Unknown",
+        "NoRequests",
+    )
+
+
+def outlook_status(exhaustion: Exhaustion | None, reported: dict[str, Any], at_s: float = NOW_S) -> dict[str, Any]:
+    state = a_pool_state(a_pool(), exhaustion=exhaustion)
+    world = a_snapshot(pools=(state,), at_s=at_s)
+    return pool_status(state, plan(world).pools[0], reported, at_s=at_s)
+
+
+def test_a_pool_reports_its_gpus_and_its_exhaustion_in_a_form_that_is_read_back() -> None:
+    mark = Exhaustion(since_s=NOW_S - 100, until_s=NOW_S + 80, strikes=2)
+    status = outlook_status(mark, {})
+    assert PoolStatus.model_validate(status).to_json() == status
+    assert status["gpus"] == {"total": 16, "used": 0, "planned": 0}
+    assert status["exhaustion"]["strikes"] == 2
+    assert condition(status, "Exhausted")["status"] == "True"
+    healthy = outlook_status(None, status, NOW_S + 60)
+    assert "exhaustion" not in healthy
+    assert condition(healthy, "Exhausted")["lastTransitionTime"] == to_timestamp(NOW_S + 60)
+
+
+def test_a_pool_whose_spec_is_bad_is_stalled() -> None:
+    status = broken_pool_status((PROBLEM,), 4, {}, at_s=NOW_S)
+    assert PoolStatus.model_validate(status).to_json() == status
+    assert condition(status, "Ready")["status"] == "False"
+    assert condition(status, "Stalled")["reason"] == "UnknownModel"
+
+
+def test_the_columns_of_kubectl_get_add_up() -> None:
+    summary = report(a_state(a_fleet(rps=60)))["summary"]
+    total = summary["reserved"] + summary["onDemand"] + summary["spot"]
+    assert total == report(a_state(a_fleet(rps=60)))["replicas"]
+    assert float(summary["hourly"]) > 0
+
+
+def test_gpus_in_two_currencies_have_no_common_one() -> None:
+    euro = tuple(
+        replace(state, pool=replace(state.pool, currency="EUR", max_gpus=4)) if state.pool.name == "reserved" else state
+        for state in three_pools()
+    )
+    state = a_state(a_fleet(rps=30))
+    world = a_snapshot(state, pools=euro)
+    pools = {pool.pool.name: pool.pool for pool in euro}
+    status = fleet_status(state, plan(world).fleets[0], pools, {}, refusal=None, at_s=NOW_S)
+    assert "currency" not in status["cost"]
