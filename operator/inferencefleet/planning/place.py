@@ -45,11 +45,18 @@ class Placement:
 
 
 def cheapest_first(rooms: Sequence[Room]) -> list[Room]:
-    """Usable rooms by marginal dollars per request/s, then reserved before on-demand before spot, then name."""
+    """Usable rooms by marginal dollars per request/s, then reserved before on-demand before spot, then the faster.
+
+    The last resort is the name. Faster first, because one slow replica drags an even spread down.
+    """
     return sorted(
         (room for room in rooms if room.sizing.usable),
-        key=lambda room: (room.dollars_per_request_per_s, _TYPE_ORDER[room.capacity_type], room.pool),
+        key=lambda room: (room.dollars_per_request_per_s, _TYPE_ORDER[room.capacity_type], -_speed(room), room.pool),
     )
+
+
+def _speed(room: Room) -> float:
+    return room.sizing.planned_requests_per_s
 
 
 def place(need: Need, rooms: Sequence[Room], spot: SpotTerms) -> Placement:

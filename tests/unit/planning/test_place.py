@@ -136,3 +136,8 @@ def test_a_hedge_without_room_elsewhere_takes_what_there_is() -> None:
 def test_what_is_kept_stays_where_it_is_as_far_as_there_is_room() -> None:
     assert used(place(need(16, floor=4, spot=4), three(), ANY)) == {"spot": 4}
     assert used(place(need(16, floor=4, spot=9), three(spot=2), ANY)) == {"spot": 2, "reserved": 2}
+
+
+def test_of_two_free_pools_the_faster_goes_first_because_a_slow_replica_drags_the_rest_down() -> None:
+    rooms = [a_room("a-slow", rps=2), a_room("b-fast", rps=10)]
+    assert used(place(need(30), rooms, ANY)) == {"b-fast": 3}
