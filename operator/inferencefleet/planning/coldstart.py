@@ -33,7 +33,8 @@ def expected_cold_start_s(
     provision_s = 0.0
     if not _has_room(state, replicas, shape.tensor_parallel):
         waits = _waits(replica for replica in replicas if replica.pool == state.pool.name)
-        provision_s = _high(waits, state.pool.provision_p50_s)
+        # Past the pool's p95 a wait is a failure to deliver, with a back-off of its own, and no provisioning time.
+        provision_s = min(_high(waits, state.pool.provision_p50_s), state.pool.provision_p95_s)
     prior_s = cold_start_s(shape) if starting_s is None else starting_s
     return provision_s + _high(_loads(replica for replica in replicas if replica.pool in alike), prior_s)
 

@@ -67,3 +67,7 @@ def test_a_readiness_that_was_regained_a_day_later_is_no_cold_start() -> None:
 def test_replicas_that_do_not_serve_say_nothing_about_loads(phase: Phase) -> None:
     pods = replicas("spot", 3, phase=phase, created_s=NOW_S - 9000, since_s=NOW_S - 1)
     assert expected(*pods) == 150
+
+
+def test_an_hour_in_a_pool_that_did_not_deliver_is_no_time_to_a_node() -> None:
+    assert expected(*served(wait=3600, load=60)) == POOL.provision_p95_s + 60
