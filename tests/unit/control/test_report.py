@@ -267,3 +267,18 @@ def test_gpus_in_two_currencies_have_no_common_one() -> None:
     pools = {pool.pool.name: pool.pool for pool in euro}
     status = fleet_status(state, plan(world).fleets[0], pools, {}, refusal=None, at_s=NOW_S)
     assert "currency" not in status["cost"]
+
+
+def test_replicas_that_cannot_start_are_named_with_the_words_of_the_kubelet() -> None:
+    pods = replicas("reserved", 3, phase=Phase.FAILED, message="ImagePullBackOff: manifest unknown")
+    status = report(a_state(a_fleet(), pods))
+    ready = condition(status, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "ReplicasFailing")
+    assert "3 cannot start, reserved-failed-0: ImagePullBackOff: manifest unknown" in ready["message"]
+    assert status["pools"][0]["blocked"] == 3
+
+
+def test_one_failing_replica_among_enough_that_serve_is_told_and_the_fleet_is_ready() -> None:
+    status = report(a_state(a_fleet(), replicas("reserved", 3), replicas("reserved", 1, phase=Phase.FAILED)))
+    assert condition(status, "Ready")["status"] == "True"
+    assert "1 cannot start" in condition(status, "Ready")["message"]

@@ -33,7 +33,8 @@ def fleet_status(
     fleet = state.fleet
     serving_s = max((at_s - replica.since_s for replica in state.replicas if replica.phase is Phase.READY), default=0.0)
     readings = read_slos(fleet, state.metrics, long=False)
-    statements = fleet_statements(fleet, plan, state.metrics, readings, refusal, serving_s)
+    failing = [replica for replica in state.replicas if replica.phase is Phase.FAILED]
+    statements = fleet_statements(fleet, plan, state.metrics, readings, refusal, serving_s, failing)
     share = attained_share(read_slos(fleet, state.metrics, long=True))
     if not plan.pools:
         return _unplanned(statements, state, plan, reported, at_s)
@@ -46,7 +47,11 @@ def fleet_status(
             "readyReplicas": plan.ready,
             "selector": f"inferencefleet.io/fleet={fleet.key.name}",
             "summary": _summary(plan, pools, share),
-            "pools": [_pool(pool, pools[pool.pool]) for pool in plan.pools if _in_use(pool)],
+            "pools": [
+                _pool(pool, pools[pool.pool], sum(replica.pool == pool.pool for replica in failing))
+                for pool in plan.pools
+                if _in_use(pool)
+            ],
             "observed": observed_block(state.metrics, share, plan.demand),
             "sizing": [_sizing(sizing) for sizing in plan.sizings],
             "plan": _derivation(plan),
@@ -133,7 +138,7 @@ def _summary(plan: FleetPlan, pools: Mapping[str, Pool], share: float | None) ->
     }
 
 
-def _pool(plan: PoolPlan, pool: Pool) -> JsonObject:
+def _pool(plan: PoolPlan, pool: Pool, failing: int) -> JsonObject:
     return {
         "name": plan.pool,
         "capacityType": pool.capacity_type,
@@ -143,7 +148,7 @@ def _pool(plan: PoolPlan, pool: Pool) -> JsonObject:
         "placed": plan.placed,
         "ready": plan.ready,
         "starting": plan.starting,
-        "blocked": plan.blocked,
+        "blocked": plan.blocked + failing,
         "doomed": plan.doomed,
         "reason": str(plan.reason),
         "message": plan.sentence,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from inferencefleet.control.report.conditions import Statement
 from inferencefleet.control.report.slo import SloReading
 from inferencefleet.domain.fleet import Fleet, Mode, Problem
-from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica
 from inferencefleet.domain.plan import FleetPlan, Reason
 
 FIRST_SCRAPE_S = 60.0
@@ -30,6 +30,7 @@ def fleet_statements(
     readings: Sequence[SloReading],
     refusal: str | None,
     serving_s: float,
+    failing: Sequence[Replica],
 ) -> list[Statement]:
     """All conditions of a fleet whose spec could be read, in the order an SRE reads them.
 
@@ -37,7 +38,7 @@ def fleet_statements(
     """
     ready = sum(pool.ready for pool in plan.pools)
     return [
-        _ready(fleet, plan, ready),
+        _ready(fleet, plan, ready, failing),
         slo_attained(readings),
         _capacity(plan),
         metrics_available(metrics, ready, serving_s),
@@ -60,13 +61,17 @@ def broken_statements(problems: Sequence[Problem], ready: int) -> list[Statement
     ]
 
 
-def _ready(fleet: Fleet, plan: FleetPlan, ready: int) -> Statement:
+def _ready(fleet: Fleet, plan: FleetPlan, ready: int, failing: Sequence[Replica]) -> Statement:
     least = max(1, fleet.scaling.min_replicas)
     if not plan.pools:
         return Statement(type="Ready", holds=False, reason=plan.reason, message=plan.sentence)
     message = f"{ready} of {plan.replicas} replicas serve, at least {least} must"
+    if failing:
+        message += f"; {len(failing)} cannot start, {failing[0].name}: {failing[0].message}"
     if ready >= least:
         return Statement(type="Ready", holds=True, reason="Serving", message=message)
+    if failing:
+        return Statement(type="Ready", holds=False, reason="ReplicasFailing", message=message)
     starting = sum(pool.starting for pool in plan.pools)
     return Statement(type="Ready", holds=False, reason="Starting", message=f"{message}; {starting} are on their way")
 
