@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--reuse", type=Path, help="folder of earlier runs; new ones are kept there")
     args = parser.parse_args(argv)
     seeds = [int(seed) for seed in args.seeds.split(",")]
-    paper = Paper("demo_seeds", f"The demo over {len(seeds)} seeds ({args.scenario})", seed=seeds[0])
+    paper = Paper("demo_seeds", f"The demo over {len(seeds)} seeds ({args.scenario})", seed=args.seeds)
     with tempfile.TemporaryDirectory(prefix="ifleet-seeds-") as folder:
         runs = args.reuse or Path(folder)
         found = {seed: played(seed, args.scenario, runs / f"seed-{seed}") for seed in seeds}

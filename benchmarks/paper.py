@@ -42,7 +42,7 @@ class Paper:
 
     name: str
     title: str
-    seed: int
+    seed: int | str
     parts: list[str | Table] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
     _began: Mapping[str, str] = field(init=False)

@@ -43,7 +43,6 @@ class Quiet:
     cpu_share: float
     """Of one core."""
     resident_mib: float
-    plan_s: float = 0.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
