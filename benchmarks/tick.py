@@ -1,9 +1,10 @@
 """Time of one tick, writes in a quiet tick, CPU and memory of the operator, by number of fleets.
 
-    python -m benchmarks.tick [--fleets 1,10,100] [--only plan|operator] [--seed 1]
+    python -m benchmarks.tick [--fleets 1,10,100] [--only plan|operator|traffic] [--seed 1]
 
-Two measurements: `plan(snapshot)` alone, and the whole tick of the real operator on a genuine API server. There all
-fleets are in mode Auto; their pods stay pending, because no pool delivers nodes, and no engine reports metrics.
+Three measurements: `plan(snapshot)` alone; the whole tick of the real operator on a genuine API server, where all
+fleets are in mode Auto, their pods stay pending because no pool delivers nodes, and no engine reports metrics; and one
+fleet whose simulated engines serve constant traffic.
 """
 
 from __future__ import annotations
@@ -13,19 +14,28 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from benchmarks import plan_speed
 from benchmarks.paper import Paper, Table, milliseconds
 from benchmarks.stage import Scrape, Stage, fleet, pools, stage
-from sandbox.demo.session import cpu_seconds
+from sandbox.demo.session import QUICKSTART, cpu_seconds
 from sandbox.processes import resident_bytes
-from sandbox.stack import OPERATOR
+from sandbox.stack import OPERATOR, get_json
 from sandbox.waiting import pause, wait_until
 
 PERIOD_S = 2.0
 QUIET_TICKS = 20
 CALM_TICKS = 4
 """Ticks without a write after which the operator counts as settled."""
+TRAFFIC_TICKS = 60
+WARM_UP_S = 100.0
+"""Start-up, rate windows and the stabilization of scale-down are over then."""
+STEADY = Path(__file__).with_name("steady.yaml")
+COLUMNS = (
+    "fleets", "mean ms", "p95 below ms", "quiet ticks", "object writes", "status writes", "events", "CPU of one core",
+    "MiB resident", "s until settled",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,15 +58,17 @@ class Quiet:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tick")
     parser.add_argument("--fleets", default="1,10,100", help="numbers of fleets, separated by commas")
-    parser.add_argument("--only", choices=("plan", "operator"))
+    parser.add_argument("--only", choices=("plan", "operator", "traffic"))
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     counts = [int(count) for count in args.fleets.split(",")]
     paper = Paper("tick", "Time of one tick", seed=args.seed)
-    if args.only != "operator":
+    if args.only in (None, "plan"):
         planning(paper, counts, args.seed)
-    if args.only != "plan":
+    if args.only in (None, "operator"):
         operating(paper, counts)
+    if args.only in (None, "traffic"):
+        serving(paper, args.seed)
     paper.write()
     return 0
 
@@ -91,25 +103,37 @@ def operating(paper: Paper, counts: Sequence[int]) -> None:
             settle(scene, count)
             found.append(watch(scene, count, time.monotonic() - began))
             print(found[-1], flush=True)
-    rows = [
-        (
-            f"{each.fleets}", milliseconds(each.mean_s), f"{1000 * each.p95_below_s:g}",
-            f"{each.ticks}", f"{each.object_writes}", f"{each.status_writes}", f"{each.events}",
-            f"{100 * each.cpu_share:.1f} %", f"{each.resident_mib:.0f}", f"{each.settle_s:.0f}",
-        )
-        for each in found
-    ]  # fmt: skip
-    columns = ("fleets", "mean ms", "p95 below ms", "quiet ticks", "object writes", "status writes", "events",
-               "CPU of one core", "MiB resident", "s until settled")  # fmt: skip
     paper.parts += [
         "## The whole tick of the operator",
         f"Gather, plan, validate, apply, report, from the operator's own `inferencefleet_tick_duration_seconds`; a "
         f"tick every {PERIOD_S:g} s (15 s by default). p95 is the upper bound of the histogram's bucket. Writes and "
         "events are totals over all quiet ticks. Settled: from `kubectl apply` of the fleets that were added to the "
         "last write of the operator, all objects there.",
-        Table(columns, rows),
+        Table(COLUMNS, [row(each) for each in found]),
     ]
     paper.figures["operator"] = [asdict(each) for each in found]
+
+
+def serving(paper: Paper, seed: int) -> None:
+    """One fleet under constant traffic: numbers breathe in every tick, and that alone is no reason to write."""
+    with stage(PERIOD_S) as scene:
+        scene.stack.apply(QUICKSTART / "pools.yaml")
+        scene.stack.apply(QUICKSTART / "fleet.yaml")
+        twin = scene.stack.start_twin(str(STEADY), seed=seed)
+        began = time.monotonic()
+        wait_until(lambda: get_json(f"{twin}/status")["phase"] == "running", "traffic", timeout_s=180, every_s=0.5)
+        pause(WARM_UP_S)
+        found = watch(scene, 1, time.monotonic() - began, ticks=TRAFFIC_TICKS)
+        phase = get_json(f"{twin}/status")["phase"]
+        assert phase == "running", f"traffic ended during the measurement: {phase}"
+    paper.parts += [
+        "## One fleet under constant traffic",
+        f"8 requests/s with recorded lengths and random arrivals, metrics read from Prometheus in every tick; counted "
+        f"after {WARM_UP_S:g} s of traffic. A status is refreshed at most once a minute, and only when some number in "
+        "it moved by more than 10 %.",
+        Table(COLUMNS[:-1], [row(found)[:-1]]),
+    ]
+    paper.figures["traffic"] = asdict(found)
 
 
 def settle(scene: Stage, count: int) -> None:
@@ -130,22 +154,30 @@ def settle(scene: Stage, count: int) -> None:
     raise SystemExit(f"{count} fleets: the operator still writes after 900 s")
 
 
-def watch(scene: Stage, count: int, settle_s: float) -> Quiet:
+def row(each: Quiet) -> tuple[str, ...]:
+    return (
+        f"{each.fleets}", milliseconds(each.mean_s), f"{1000 * each.p95_below_s:g}",
+        f"{each.ticks}", f"{each.object_writes}", f"{each.status_writes}", f"{each.events}",
+        f"{100 * each.cpu_share:.1f} %", f"{each.resident_mib:.0f}", f"{each.settle_s:.0f}",
+    )  # fmt: skip
+
+
+def watch(scene: Stage, count: int, settle_s: float, ticks: int = QUIET_TICKS) -> Quiet:
     record = scene.stack.record(OPERATOR)
     assert record is not None
     before, began, cpu = scene.scrape(), time.monotonic(), cpu_seconds(record.pid)
     after = before
-    while after.ticks - before.ticks < QUIET_TICKS:
+    while after.ticks - before.ticks < ticks:
         pause(PERIOD_S / 2)
         after = scene.scrape()
     wall = time.monotonic() - began
-    ticks = after.ticks - before.ticks
+    seen = after.ticks - before.ticks
     spent = after["tick_duration_seconds_sum"] - before["tick_duration_seconds_sum"]
     return Quiet(
         fleets=count,
         settle_s=settle_s,
-        ticks=int(ticks),
-        mean_s=spent / ticks,
+        ticks=int(seen),
+        mean_s=spent / seen,
         p95_below_s=bucket(before, after, 0.95),
         object_writes=int(after["object_writes_total"] - before["object_writes_total"]),
         status_writes=int(after["status_writes_total"] - before["status_writes_total"]),
