@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from inferencefleet.api.status_fleet import HISTORY_KEPT, FleetStatus
-from inferencefleet.api.times import to_timestamp
+from inferencefleet.api.status_fleet import FleetStatus
 from inferencefleet.control.report.conditions import Statement, conditions
+from inferencefleet.control.report.history import history
 from inferencefleet.control.report.observed import observed_block
 from inferencefleet.control.report.slo import attained_share, read_slos
 from inferencefleet.control.report.statements import broken_statements, fleet_statements
-from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.observation import Phase
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
@@ -28,8 +27,12 @@ def fleet_status(
     *,
     refusal: str | None,
     at_s: float,
+    unreadable: Collection[str] = (),
 ) -> JsonObject:
-    """Everything `kubectl get/describe` shows of a fleet. `reported` is the status the API server holds."""
+    """Everything `kubectl get/describe` shows of a fleet. `reported` is the status the API server holds.
+
+    `unreadable` are the pools that exist and cannot be read: what runs there stays.
+    """
     fleet = state.fleet
     serving_s = max((at_s - replica.since_s for replica in state.replicas if replica.phase is Phase.READY), default=0.0)
     readings = read_slos(fleet, state.metrics, long=False)
@@ -57,7 +60,7 @@ def fleet_status(
             "plan": _derivation(plan),
             "recommendation": {"target": placed},
             "cost": _cost(plan, state, pools),
-            "history": history(reported, before=_total(state), after=plan.replicas, plan=plan, at_s=at_s),
+            "history": history(reported, state, plan, refused=refusal is not None, unreadable=unreadable, at_s=at_s),
         }
     )
 
@@ -76,21 +79,6 @@ def broken_status(broken: BrokenFleet, reported: Mapping[str, Any], *, at_s: flo
         "summary": {**reported.get("summary", {}), "reason": first.code, "message": str(first)},
     }
     return _document(document)
-
-
-def history(reported: Mapping[str, Any], *, before: int, after: int, plan: FleetPlan, at_s: float) -> list[JsonObject]:
-    """The last changes, newest first; one entry more when the number of replicas changes now."""
-    old = list(reported.get("history", []))
-    if not plan.act or before == after:
-        return old
-    change = {
-        "at": to_timestamp(at_s),
-        "from": before,
-        "to": after,
-        "reason": str(plan.reason),
-        "message": plan.sentence,
-    }
-    return [change, *old][:HISTORY_KEPT]
 
 
 def _unplanned(
@@ -211,6 +199,3 @@ def _cost(plan: FleetPlan, state: FleetState, pools: Mapping[str, Pool]) -> Json
         "currency": currencies.pop() if len(currencies) == 1 else None,
         "perMillionOutputTokens": None if per_million is None else round(per_million, 3),
     }
-
-
-__all__ = ["Fleet", "broken_status", "fleet_status", "history"]

@@ -13,6 +13,7 @@ from inferencefleet.control.apply import AT_ONCE, Applied
 from inferencefleet.control.gather import Gathered
 from inferencefleet.control.report.changes import fleet_events, pool_events
 from inferencefleet.control.report.fleet_status import broken_status, fleet_status
+from inferencefleet.control.report.history import newest_change
 from inferencefleet.control.report.material import REFRESH_S, numbers_moved, structure_differs
 from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
 from inferencefleet.domain.fleet import FleetKey
@@ -95,13 +96,10 @@ class Reporter:
             old,
             refusal=applied.refusals.get(key),
             at_s=gathered.snapshot.at_s,
+            unreadable={pool.name for pool in gathered.snapshot.broken_pools},
         )
-        before = sum(workload.replicas for workload in state.workloads)
-        acted = plan.act and key not in applied.refusals and before != plan.replicas
-        scaled = (before, plan.replicas) if acted else None
-        await self._write_fleet(
-            key, state.fleet.uid, old, new, gathered, fleet_events(key, state.fleet.uid, old, new, scaled=scaled)
-        )
+        found = fleet_events(key, state.fleet.uid, old, new, scaled=newest_change(old, new))
+        await self._write_fleet(key, state.fleet.uid, old, new, gathered, found)
 
     async def _broken(self, broken: BrokenFleet, gathered: Gathered) -> None:
         old = _status(gathered.fleet_manifests[broken.key])
