@@ -16,5 +16,7 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     if level != "DEBUG":
-        for noisy in ("kopf", "kubernetes", "urllib3", "aiohttp", "asyncio"):
+        for noisy in ("kopf", "kubernetes", "aiohttp", "asyncio"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+        # It warns of every retry: twenty lines a second while Prometheus is away, which an Event tells once.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
