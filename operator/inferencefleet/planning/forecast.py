@@ -19,18 +19,24 @@ WINDOWS_OF_HISTORY = 2.0
 """Rate windows of history before a trend is believed: a step looks like a ramp until it has passed through one."""
 TREND_DAMPING_S = 120.0
 """Time constant of a damped trend (Gardner and McKenzie 1985): no ramp goes on for ever."""
+DRAIN_S = 30.0
+"""A backlog is worked off within this time once the replicas for it serve; whoever waits has missed the TTFT anyway."""
+TREND_PERCENTILE = 35.0
+"""Below the median: what a third of all pairs of points do not show is not a trend."""
+MEDIAN_TO_SIGMA = 1.4826
+"""Median absolute deviation to standard deviation, for a normal distribution."""
 LARGEST_RISE = 0.5
 """A trend adds at most this share of the level: a spike that has just begun must not be extrapolated into the sky."""
 
 
 def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: float, window_s: float) -> Forecast:
-    """Level + rising trend x horizon + z x noise, plus what drains the backlog within the horizon; requests per second.
+    """Level + rising trend x horizon + z x noise, plus what drains the backlog in `DRAIN_S`; requests per second.
 
     `window_s` is the rate window of the metrics: a rate is centred half a window ago, so the trend looks that much
     further. The trend is damped and capped. A falling one never lowers the bound: nothing shrinks on a forecast alone.
     """
     level = demand.arrivals_per_s
-    drain = demand.backlog_requests / max(horizon_s, 1.0)
+    drain = demand.backlog_requests / DRAIN_S
     if not demand.observed:
         return Forecast(
             horizon_s=horizon_s,
@@ -43,7 +49,10 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
         )
     counting = float(np.sqrt(COUNT_DISPERSION * level / max(window_s, 1.0)))
     trend, spread = _rising_trend(
-        memory, at_s=at_s, span_s=max(TREND_MEMORY_S, horizon_s), least_s=WINDOWS_OF_HISTORY * window_s
+        memory,
+        at_s=at_s,
+        span_s=max(TREND_MEMORY_S, horizon_s, 1.5 * WINDOWS_OF_HISTORY * window_s),
+        least_s=WINDOWS_OF_HISTORY * window_s,
     )
     noise = max(counting, spread)
     reach_s = TREND_DAMPING_S * (1 - math.exp(-(horizon_s + window_s / 2) / TREND_DAMPING_S))
@@ -64,21 +73,17 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
 
 
 def _rising_trend(memory: FleetMemory, *, at_s: float, span_s: float, least_s: float) -> tuple[float, float]:
-    """(slope in req/s per second, residual standard deviation in req/s) by least squares over the last `span_s`.
+    """(slope in req/s per second, standard deviation of one rate in req/s) over the last `span_s`.
 
-    The slope is lowered by one standard error and floored at 0: a slope that noise explains is no slope. Less than
-    `least_s` of history gives (0, 0).
+    The slope is a low percentile of the slopes between all pairs of points (Theil 1950, Sen 1968: their median): a ramp
+    shows in every pair, a step only in the pairs across it, noise in half of them. The deviation is taken from the
+    median change between neighbours, so that a step is not read as noise. Less than `least_s` of history gives (0, 0).
     """
     recent = np.array([point for point in memory.arrivals if point[0] > at_s - span_s], dtype=float)
     if len(recent) < 4 or recent[-1, 0] - recent[0, 0] < least_s:
         return 0.0, 0.0
-    t = recent[:, 0] - recent[:, 0].mean()
-    rates = recent[:, 1]
-    spread_t = float((t**2).sum())
-    if spread_t == 0:
-        return 0.0, 0.0
-    slope = float((t * (rates - rates.mean())).sum() / spread_t)
-    residuals = rates - rates.mean() - slope * t
-    sigma = float(np.sqrt((residuals**2).sum() / (len(recent) - 2)))
-    standard_error = sigma / float(np.sqrt(spread_t))
-    return max(0.0, slope - standard_error), sigma
+    earlier, later = np.triu_indices(len(recent), k=1)
+    rises = (recent[later, 1] - recent[earlier, 1]) / (recent[later, 0] - recent[earlier, 0])
+    slope = max(0.0, float(np.percentile(rises, TREND_PERCENTILE)))
+    changes = np.diff(recent[:, 1]) - slope * np.diff(recent[:, 0])
+    return slope, float(np.median(np.abs(changes))) * MEDIAN_TO_SIGMA / math.sqrt(2)

@@ -60,9 +60,21 @@ def test_a_few_points_say_nothing_about_a_trend(points: int) -> None:
     assert ahead(10, *RAMP[:points]).trend_per_s2 == 0
 
 
-def test_the_backlog_is_drained_within_the_horizon() -> None:
-    assert ahead(10, backlog=240).backlog_drain_per_s == pytest.approx(1.6)
-    assert ahead(10, backlog=240, horizon_s=0).backlog_drain_per_s == pytest.approx(240)
+def test_the_backlog_is_drained_in_half_a_minute_however_far_the_horizon() -> None:
+    assert ahead(10, backlog=240).backlog_drain_per_s == pytest.approx(8)
+    assert ahead(10, backlog=240, horizon_s=0).backlog_drain_per_s == pytest.approx(8)
+
+
+@pytest.mark.parametrize("jumped_at", range(1, 13))
+def test_a_step_is_neither_a_trend_nor_noise(jumped_at: int) -> None:
+    after = ahead(30, *([10.0] * jumped_at), *([30.0] * (13 - jumped_at)))
+    assert after.trend_per_s2 == 0
+    assert after.upper_per_s == pytest.approx(30 + QUANTILE_Z * after.noise_per_s)
+    assert after.noise_per_s < 2
+
+
+def test_a_ramp_is_seen_over_a_short_horizon_too() -> None:
+    assert ahead(22, *RAMP, horizon_s=30).upper_per_s > 22 + 2
 
 
 def test_declared_traffic_is_taken_as_it_is() -> None:
