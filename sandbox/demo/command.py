@@ -15,12 +15,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenario", default="quickstart", help="a file, or a name in sandbox/scenarios")
     parser.add_argument("--seed", type=int, default=1, help="of the traffic, the cloud and the engines' noise")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "demo-report", help="where the report goes")
+    parser.add_argument("--name", default="demo", help="of the sandbox: two demos at once need two names")
     parser.add_argument("--plain", action="store_true", help="one line every ten seconds instead of a live view")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit status 0 only when every check passed."""
-    outcome = Session(args.scenario, args.seed, args.out, quiet=args.plain).run()
+    outcome = Session(args.scenario, args.seed, args.out, quiet=args.plain, name=args.name).run()
     show(outcome, args.out)
     return 0 if outcome.passed else 1
 

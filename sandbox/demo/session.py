@@ -40,6 +40,7 @@ class Session:
     seed: int
     out: Path
     quiet: bool = False
+    name: str = "demo"
     _targets: list[tuple[float, int]] = field(default_factory=list)
     _peak_ready: dict[str, int] = field(default_factory=dict)
     _beyond_reserved: bool = False
@@ -51,7 +52,7 @@ class Session:
         """Bring everything up, play, judge, write the report, take everything down."""
         self.out.mkdir(parents=True, exist_ok=True)
         began = time.monotonic()
-        layout = Layout.named("demo")
+        layout = Layout.named(self.name)
         end_product(layout)
         with self._cluster(layout) as cluster:
             stack = Stack(cluster)
