@@ -76,13 +76,24 @@ class Extra:
         return handler(core) | self.keys
 
 
-def _text(pattern: str, cure: str) -> Extra:
+def _text(pattern: str, cure: str, *, longest: int = 16) -> Extra:
     """A short string with a pattern. The rule repeats the pattern in words that help: the API server shows both."""
     escaped = pattern.replace("\\", "\\\\")
     says = f'"{{self}}" is not valid here: write {cure}'
     return Extra(
-        {"pattern": pattern, "maxLength": 16} | marks(validations=[rule(f"self.matches('{escaped}')", says)]),
+        {"pattern": pattern, "maxLength": longest} | marks(validations=[rule(f"self.matches('{escaped}')", says)]),
     )
+
+
+def _like(pattern: str, cure: str) -> AfterValidator:
+    """The same pattern for manifests that never met an API server."""
+
+    def checked(text: str) -> str:
+        if re.search(pattern, text) is None:
+            raise ValueError(f"is not valid here: write {cure}")
+        return text
+
+    return AfterValidator(checked)
 
 
 def _a_duration(text: str) -> str:
@@ -114,4 +125,30 @@ Memory = Annotated[
     AfterValidator(_a_memory_size),
     _text(MEMORY_PATTERN, "a number with a unit (Gi, Mi, Ti, G, M or T), for example 80Gi"),
 ]
+# What ends up in a pod is checked here: a pod that the API server refuses, or that never starts, is found out too late.
+_MODEL_ID = (
+    r"^[A-Za-z0-9_./][A-Za-z0-9_./:@+=-]*$",
+    "a Hugging Face id such as Qwen/Qwen3-32B: letters, digits and ._/:@+=-, not starting with a dash",
+)
+ModelId = Annotated[str, _like(*_MODEL_ID), _text(*_MODEL_ID, longest=200)]
+_IMAGE = (
+    r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$",
+    "a container image with a tag, for example vllm/vllm-openai:v0.33.0",
+)
+Image = Annotated[str, _like(*_IMAGE), _text(*_IMAGE, longest=500)]
+_VARIABLE = (
+    r"^[A-Za-z_][A-Za-z0-9_.-]*$",
+    "letters, digits and underscores, not starting with a digit, for example HF_TOKEN",
+)
+VariableName = Annotated[str, _like(*_VARIABLE), _text(*_VARIABLE, longest=253)]
+_EXTENDED_RESOURCE = (
+    r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    "the full name under which nodes offer the GPU, with its domain, for example nvidia.com/gpu",
+)
+ExtendedResource = Annotated[str, _like(*_EXTENDED_RESOURCE), _text(*_EXTENDED_RESOURCE, longest=253)]
+_LABEL_VALUE = (
+    r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+    "the value of a node label: letters, digits, dashes, dots and underscores",
+)
+LabelValue = Annotated[str, _like(*_LABEL_VALUE), _text(*_LABEL_VALUE, longest=63)]
 Timestamp = Annotated[str, Extra({"format": "date-time"})]

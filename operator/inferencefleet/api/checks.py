@@ -58,6 +58,19 @@ def fleet_problems(name: str, spec: FleetSpec) -> Iterator[Problem]:
             spec.scaling.min_replicas,
             f"is above maxReplicas, {spec.scaling.max_replicas}; lower minReplicas or raise maxReplicas.",
         )
+    if parse_duration(spec.scaling.startup) < 60:
+        yield problem(
+            "spec.scaling.startup",
+            spec.scaling.startup,
+            "is too short: no vLLM serves within a minute, and the container would be restarted for ever; give at "
+            "least 1m.",
+        )
+    if parse_duration(spec.scaling.drain) > 3600:
+        yield problem(
+            "spec.scaling.drain",
+            spec.scaling.drain,
+            "is too long: replicas that leave would hold their GPUs as long; give at most 1h.",
+        )
 
 
 def pool_problems(name: str, spec: PoolSpec) -> Iterator[Problem]:

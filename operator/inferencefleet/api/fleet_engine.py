@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inferencefleet.api.base import ApiModel, Extra, marks, rule, rules, unless_set
+from inferencefleet.api.base import ApiModel, Extra, Image, ModelId, VariableName, marks, rule, rules, unless_set
 from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.domain.hardware import NumberFormat
 
@@ -28,9 +28,7 @@ class KvCacheFormat(StrEnum):
 
 
 class ModelBlock(ApiModel):
-    id: str = Field(
-        min_length=1,
-        max_length=200,
+    id: ModelId = Field(
         description="Hugging Face id of the model, for example Qwen/Qwen3-32B. It is looked up in the catalogue that "
         "is "
         "built into the operator; for a model that is not there, give spec.model.architecture as well.",
@@ -71,7 +69,7 @@ class ModelBlock(ApiModel):
 
 
 class EnvVar(ApiModel):
-    name: str = Field(min_length=1, description="Name of the environment variable.")
+    name: VariableName = Field(description="Name of the environment variable.")
     value: str | None = Field(None, description="Its value.")
     value_from: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
         None,
@@ -89,10 +87,8 @@ class EngineBlock(ApiModel):
         )
     )
 
-    image: str = Field(
+    image: Image = Field(
         "vllm/vllm-openai:v0.33.0",
-        min_length=1,
-        max_length=500,
         description="Container image of vLLM with a version tag. From v0.18 on vLLM finishes running requests before "
         "it stops; older images abort them. From v0.33 on its latency histograms get a bound at each SLO, so that "
         "attainment is exact. Default vllm/vllm-openai:v0.33.0.",

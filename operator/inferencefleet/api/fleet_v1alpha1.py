@@ -11,9 +11,13 @@ from pydantic import Field
 
 from inferencefleet.api.base import EMPTY, ApiModel, AutoOrDuration, Duration, marks, rule, rules, unless_set
 from inferencefleet.api.fleet_engine import EngineBlock, ModelBlock
+from inferencefleet.api.quantity import DURATION_PATTERN
 from inferencefleet.api.status_fleet import FleetStatus
 from inferencefleet.domain.fleet import Mode, SpotPolicy
 from inferencefleet.domain.slo import SloMetric
+
+_UNREADABLE = "!self.{0}.matches('" + DURATION_PATTERN.replace("\\", "\\\\") + "')"
+"""CEL evaluates the rules also when the pattern has failed already, and `duration()` of nonsense is an error."""
 
 
 class SloBlock(ApiModel):
@@ -143,7 +147,18 @@ class ScalingBlock(ApiModel):
             "minReplicas is {self.minReplicas}, above maxReplicas, {self.maxReplicas}: lower minReplicas or raise "
             "maxReplicas.",
             at=".minReplicas",
-        )
+        ),
+        rule(
+            f"!has(self.startup) || {_UNREADABLE.format('startup')} || duration(self.startup) >= duration('1m')",
+            "startup is {self.startup}, and no vLLM serves within a minute: the container would be restarted for ever. "
+            "Give at least 1m; 30m suits 70B models.",
+            at=".startup",
+        ),
+        rule(
+            f"!has(self.drain) || {_UNREADABLE.format('drain')} || duration(self.drain) <= duration('1h')",
+            "drain is {self.drain}: replicas that leave would hold their GPUs as long. Give at most 1h.",
+            at=".drain",
+        ),
     )
 
     mode: Mode = Field(

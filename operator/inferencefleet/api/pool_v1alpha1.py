@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from inferencefleet.api.base import EMPTY, ApiModel, Duration, Memory, marks, rule, rules, unless_set
+from inferencefleet.api.base import (
+    EMPTY,
+    ApiModel,
+    Duration,
+    ExtendedResource,
+    LabelValue,
+    Memory,
+    marks,
+    rule,
+    rules,
+    unless_set,
+)
 from inferencefleet.api.quantity import DURATION_PATTERN
 from inferencefleet.api.status_pool import PoolStatus
 from inferencefleet.domain.pool import CapacityType
@@ -69,10 +80,8 @@ class GpuBlock(ApiModel):
         "Only read for GPUs that are not in the catalogue.",
     )
     per_node: int = Field(8, ge=1, le=64, description="GPUs of one node. Default 8.")
-    resource_name: str = Field(
+    resource_name: ExtendedResource = Field(
         "nvidia.com/gpu",
-        min_length=1,
-        max_length=253,
         description="Extended resource under which nodes offer the GPU, for example nvidia.com/gpu (the default).",
     )
 
@@ -121,8 +130,9 @@ class Toleration(ApiModel):
 
 
 class NodesBlock(ApiModel):
-    selector: dict[str, str] = Field(
+    selector: dict[str, LabelValue] = Field(
         default_factory=dict,
+        max_length=20,
         description="Labels that every node of this pool has, and no node of another pool. Default: the label "
         "inferencefleet.io/pool with the pool's name.",
     )

@@ -201,9 +201,51 @@ BAD_FLEETS = (
         ("spec.scaling.horizon", '"soon" is not valid here', "write auto, or a number"),
         ("spec.scaling.horizon='soon'", "a number with a unit"),
     ),
+    Bad(
+        "a model id that vLLM would read as a flag",
+        fleet({"spec.model.id": "--trust-remote-code"}),
+        ("spec.model.id", '"--trust-remote-code" is not valid here', "not starting with a dash"),
+        ("spec.model.id='--trust-remote-code'", "not starting with a dash"),
+    ),
+    Bad(
+        "an image with spaces",
+        fleet({"spec.engine.image": "a b c"}),
+        ("spec.engine.image", '"a b c" is not valid here', "for example vllm/vllm-openai"),
+        ("spec.engine.image='a b c'", "for example vllm/vllm-openai"),
+    ),
+    Bad(
+        "an environment variable that no container can have",
+        fleet({"spec.engine.env": [{"name": "A=B", "value": "1"}]}),
+        ("spec.engine.env[0].name", '"A=B" is not valid here', "for example HF_TOKEN"),
+        ("spec.engine.env[0].name='A=B'", "for example HF_TOKEN"),
+    ),
+    Bad(
+        "a start-up budget that no engine can meet",
+        fleet({"spec.scaling.startup": "5s"}),
+        ("spec.scaling.startup", "startup is 5s", "at least 1m"),
+        ("spec.scaling.startup='5s'", "at least 1m"),
+    ),
+    Bad(
+        "a drain of two days",
+        fleet({"spec.scaling.drain": "48h"}),
+        ("spec.scaling.drain", "drain is 48h", "at most 1h"),
+        ("spec.scaling.drain='48h'", "at most 1h"),
+    ),
 )
 
 BAD_POOLS = (
+    Bad(
+        "a resource that is no extended resource",
+        pool({"spec.gpu.resourceName": "gpu"}),
+        ("spec.gpu.resourceName", '"gpu" is not valid here', "for example nvidia.com/gpu"),
+        ("spec.gpu.resourceName='gpu'", "for example nvidia.com/gpu"),
+    ),
+    Bad(
+        "a node label that cannot be",
+        pool({"spec.nodes": {"selector": {"pool": "c d"}}}),
+        ("spec.nodes.selector", '"c d" is not valid here', "letters, digits, dashes"),
+        ("spec.nodes.selector.pool='c d'", "letters, digits, dashes"),
+    ),
     Bad(
         "a reservation without a size",
         pool({"spec.capacityType": "Reserved", "spec.limits": GONE}),
