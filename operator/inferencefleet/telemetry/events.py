@@ -15,7 +15,7 @@ def scaled(key: FleetKey, uid: str, *, before: int, after: int, reason: str, why
 
 
 def refused(key: FleetKey, uid: str, *, code: str, why: str) -> Event:
-    return _fleet(key, uid, WARNING, code, f"{why}. Replicas stay as they are")
+    return _fleet(key, uid, WARNING, code, f"{why.rstrip('.')}. Replicas stay as they are")
 
 
 def accepted(key: FleetKey, uid: str) -> Event:
@@ -63,7 +63,7 @@ def pool_delivers(name: str, uid: str) -> Event:
 
 
 def pool_refused(name: str, uid: str, *, code: str, why: str) -> Event:
-    return _pool(name, uid, WARNING, code, f"{why}. No fleet uses this pool until it is corrected")
+    return _pool(name, uid, WARNING, code, f"{why.rstrip('.')}. No fleet uses this pool until it is corrected")
 
 
 def _fleet(key: FleetKey, uid: str, kind: str, reason: str, message: str) -> Event:

@@ -9,6 +9,8 @@ NOTABLE_MOVE = 0.10
 """Relative move of a number that is worth a refresh."""
 REFRESH_S = 60.0
 """Numbers alone are refreshed at most this often."""
+FIRST_LOOK_S = 15.0
+"""A number that was unknown before is shown sooner."""
 
 VOLATILE = frozenset({"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo"})
 NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost"})
@@ -25,6 +27,11 @@ def numbers_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     if before.keys() != after.keys():
         return True
     return any(abs(after[path] - before[path]) > NOTABLE_MOVE * max(abs(before[path]), 0.1) for path in after)
+
+
+def numbers_appeared(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """Something is known now that was not."""
+    return bool(dict(_numbers(new)).keys() - dict(_numbers(old)).keys())
 
 
 def _skeleton(value: Any, *, top: bool = True) -> Any:

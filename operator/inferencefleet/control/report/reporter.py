@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from inferencefleet.control.gather import Gathered
 from inferencefleet.control.report.changes import fleet_events, pool_events
 from inferencefleet.control.report.fleet_status import broken_status, fleet_status
 from inferencefleet.control.report.history import newest_change
-from inferencefleet.control.report.material import REFRESH_S, numbers_moved, structure_differs
+from inferencefleet.control.report.material import (
+    FIRST_LOOK_S,
+    REFRESH_S,
+    numbers_appeared,
+    numbers_moved,
+    structure_differs,
+)
 from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import FleetPlan, Plan
@@ -136,5 +143,5 @@ def _worth_a_write(new: Status, old: Status, at_s: float) -> bool:
     if structure_differs(new, old):
         return True
     reported_at = old.get("observed", {}).get("asOf")
-    fresh = reported_at is not None and at_s - from_timestamp(reported_at) < REFRESH_S
-    return not fresh and numbers_moved(new, old)
+    age_s = math.inf if reported_at is None else at_s - from_timestamp(reported_at)
+    return (age_s >= REFRESH_S and numbers_moved(new, old)) or (age_s >= FIRST_LOOK_S and numbers_appeared(new, old))
