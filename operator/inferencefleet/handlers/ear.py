@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import kopf
@@ -19,15 +19,23 @@ def build_registry(wake: Callable[[], None]) -> kopf.OperatorRegistry:
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
         return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.event(GROUP, VERSION, "inferencefleets", registry=registry)
+    @kopf.on.event(GROUP, VERSION, "inferencefleets", registry=registry, when=is_news)
     async def fleet_changed(**_: Any) -> None:
         wake()
 
-    @kopf.on.event(GROUP, VERSION, "gpupools", registry=registry)
+    @kopf.on.event(GROUP, VERSION, "gpupools", registry=registry, when=is_news)
     async def pool_changed(**_: Any) -> None:
         wake()
 
     return registry
+
+
+def is_news(type: str | None, meta: Mapping[str, Any], status: Mapping[str, Any], **_: Any) -> bool:
+    """Not what we wrote ourselves: a status that has seen this generation is our own echo, and must not wake us again.
+
+    What else changes (annotations) wakes the loop through its own cache, which compares.
+    """
+    return type == "DELETED" or meta.get("generation") != status.get("observedGeneration")
 
 
 def build_settings() -> kopf.OperatorSettings:
