@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-NOTABLE_MOVE = 0.10
-"""Relative move of a number that is worth a refresh."""
+NOTABLE_MOVES: Mapping[str, tuple[float, float]] = {
+    "requestsPerSecond": (0.25, 1.0),
+    "plannedRequestsPerSecond": (0.25, 1.0),
+    "waiting": (1.0, 10.0),
+    "kvCacheUsage": (0.5, 0.2),
+    "p95Seconds": (0.5, 0.02),
+    "attainment": (0.01, 1.0),
+    "hourly": (0.05, 1.0),
+}
+"""By field: a move by more than this share of its value (or of the floor, when it is smaller) is worth a refresh. Other
+numbers only come along: tails and means of a minute of traffic always breathe."""
 REFRESH_S = 60.0
 """Numbers alone are refreshed at most this often."""
 FIRST_LOOK_S = 15.0
@@ -22,11 +32,14 @@ def structure_differs(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
 
 
 def numbers_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """Some measured number appeared, vanished or moved by more than 10 %."""
+    """Some measured number appeared, vanished or made a notable move."""
     before, after = dict(_numbers(old)), dict(_numbers(new))
-    if before.keys() != after.keys():
-        return True
-    return any(abs(after[path] - before[path]) > NOTABLE_MOVE * max(abs(before[path]), 0.1) for path in after)
+    return before.keys() != after.keys() or any(_is_notable(path, before[path], after[path]) for path in after)
+
+
+def _is_notable(path: str, before: float, after: float) -> bool:
+    share, floor = NOTABLE_MOVES.get(path.rpartition(".")[2], (math.inf, 1.0))
+    return abs(after - before) > share * max(abs(before), floor)
 
 
 def numbers_appeared(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
