@@ -14,7 +14,12 @@ from inferencefleet.api.status_pool import PoolStatus
 from inferencefleet.api.times import to_timestamp
 from inferencefleet.control.report.conditions import LONGEST_MESSAGE, Statement, conditions
 from inferencefleet.control.report.fleet_status import broken_status, fleet_status
-from inferencefleet.control.report.material import numbers_moved, structure_differs
+from inferencefleet.control.report.material import (
+    is_stabilizing,
+    numbers_moved,
+    stabilization_flipped,
+    structure_differs,
+)
 from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
 from inferencefleet.control.report.slo import read_slos
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
@@ -200,6 +205,23 @@ def test_a_new_reason_a_new_pool_or_another_number_of_replicas_is_news() -> None
     worded["summary"]["message"] = "other words"
     worded["conditions"][0]["message"] = "other words"
     assert not structure_differs(worded, old)
+
+
+def test_demand_that_breathes_around_the_edge_of_a_size_is_told_apart_from_news() -> None:
+    held = report(running())
+    met = copy.deepcopy(held)
+    assert held["summary"]["reason"] == "Stabilizing"
+    for said in (met["summary"], *met["pools"]):
+        said["reason"] = "DemandMet"
+    limited = condition(met, "ScalingLimited")
+    limited["status"], limited["reason"] = "False", "WithinLimits"
+    assert structure_differs(held, met)
+    assert stabilization_flipped(held, met)
+    assert stabilization_flipped(met, held)
+    assert is_stabilizing(held)
+    assert not is_stabilizing(met)
+    assert not stabilization_flipped({**held, "replicas": 9}, met)
+    assert not stabilization_flipped(met, met)
 
 
 def test_a_number_that_appears_or_vanishes_is_news() -> None:

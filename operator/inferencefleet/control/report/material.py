@@ -23,12 +23,36 @@ FIRST_LOOK_S = 15.0
 """A number that was unknown before is shown sooner."""
 
 VOLATILE = frozenset({"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo"})
+AT_REST = frozenset({"Stabilizing", "DemandMet", "WithinLimits"})
 NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost"})
 
 
 def structure_differs(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Anything but sentences and measured numbers: conditions, replicas, pools, reasons, history."""
     return bool(_skeleton(new) != _skeleton(old))
+
+
+def stabilization_flipped(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """The structure differs only in whether demand alone decides the size or a stabilization window does.
+
+    At the edge between two sizes this changes with every breath of the demand, while the replicas stay.
+    """
+    return structure_differs(new, old) and bool(_skeleton(_at_rest(new)) == _skeleton(_at_rest(old)))
+
+
+def is_stabilizing(status: Mapping[str, Any]) -> bool:
+    """As the conditions say."""
+    return any(condition.get("reason") == "Stabilizing" for condition in status.get("conditions", []))
+
+
+def _at_rest(value: Any) -> Any:
+    """Without the verdict of whatever is stabilizing, met or within limits."""
+    if isinstance(value, Mapping):
+        hidden = {"reason", "status"} if value.get("reason") in AT_REST else frozenset()
+        return {key: _at_rest(item) for key, item in value.items() if key not in hidden}
+    if isinstance(value, list):
+        return [_at_rest(item) for item in value]
+    return value
 
 
 def numbers_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

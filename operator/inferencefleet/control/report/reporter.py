@@ -18,8 +18,10 @@ from inferencefleet.control.report.history import newest_change
 from inferencefleet.control.report.material import (
     FIRST_LOOK_S,
     REFRESH_S,
+    is_stabilizing,
     numbers_appeared,
     numbers_moved,
+    stabilization_flipped,
     structure_differs,
 )
 from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
@@ -140,8 +142,10 @@ def _status(manifest: Manifest) -> Status:
 
 
 def _worth_a_write(new: Status, old: Status, at_s: float) -> bool:
-    if structure_differs(new, old):
-        return True
     reported_at = old.get("observed", {}).get("asOf")
     age_s = math.inf if reported_at is None else at_s - from_timestamp(reported_at)
+    if stabilization_flipped(new, old):
+        return age_s >= (FIRST_LOOK_S if is_stabilizing(new) else REFRESH_S)
+    if structure_differs(new, old):
+        return True
     return (age_s >= REFRESH_S and numbers_moved(new, old)) or (age_s >= FIRST_LOOK_S and numbers_appeared(new, old))
