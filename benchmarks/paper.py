@@ -78,6 +78,7 @@ def provenance() -> dict[str, str]:
         "Kubernetes server": dotted(Versions.wanted().kubernetes),
         "commit": commit(),
         "load average at the start": load_average(),
+        **({"niceness": f"{os.nice(0)}: gave way to other programs"} if os.nice(0) else {}),
     }
 
 
