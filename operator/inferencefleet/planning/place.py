@@ -178,6 +178,9 @@ def _after_loss(order: Sequence[Room], counts: Mapping[str, int]) -> float:
 
 def _shortage(need: Need, order: Sequence[Room], counts: Mapping[str, int]) -> Verdict:
     placed, got = sum(counts.values()), worth(order, counts)
+    short = f"{placed} replicas are worth {got:.2f} req/s of {need.requests_per_s:.2f}"
+    if got >= need.requests_per_s:
+        short = f"{placed} replicas are fewer than minReplicas={need.floor}"
     if placed >= need.ceiling:
         return Verdict(
             code=Reason.MAX_REPLICAS,
@@ -188,8 +191,8 @@ def _shortage(need: Need, order: Sequence[Room], counts: Mapping[str, int]) -> V
     return Verdict(
         code=Reason.NOT_ENOUGH_GPUS,
         sentence=(
-            f"{placed} replicas are worth {got:.2f} req/s of {need.requests_per_s:.2f} and no pool has room for more; "
-            "raise spec.limits.gpus of a GPUPool, allow more spot, or add a pool"
+            f"{short} and no pool has room for more; raise spec.limits.gpus of a GPUPool, allow more spot, or add a "
+            "pool"
         ),
         before=_wanted(need, order),
         after=placed,

@@ -141,3 +141,10 @@ def test_what_is_kept_stays_where_it_is_as_far_as_there_is_room() -> None:
 def test_of_two_free_pools_the_faster_goes_first_because_a_slow_replica_drags_the_rest_down() -> None:
     rooms = [a_room("a-slow", rps=2), a_room("b-fast", rps=10)]
     assert used(place(need(30), rooms, ANY)) == {"b-fast": 3}
+
+
+def test_a_floor_that_no_pool_can_hold_is_what_is_told() -> None:
+    placement = place(need(1, floor=4), [a_room("reserved", RESERVED, most=2)], ANY)
+    shortage = placement.verdicts[-1]
+    assert (shortage.code, shortage.before, shortage.after) == (Reason.NOT_ENOUGH_GPUS, 4, 2)
+    assert shortage.sentence.startswith("2 replicas are fewer than minReplicas=4 and no pool has room for more")
