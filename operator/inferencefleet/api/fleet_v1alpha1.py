@@ -164,7 +164,8 @@ class ScalingBlock(ApiModel):
     mode: Mode = Field(
         Mode.AUTO,
         description="Auto (the default) acts. Recommend leaves replicas alone and only writes what it would do to "
-        "status.recommendation. Off neither acts nor recommends.",
+        "status.recommendation. Off neither acts nor recommends; write it in quotes, because YAML reads a bare Off as "
+        "false.",
     )
     min_replicas: int = Field(
         1,

@@ -11,6 +11,7 @@ from inferencefleet.control.report.history import history
 from inferencefleet.control.report.observed import observed_block
 from inferencefleet.control.report.slo import attained_share, read_slos
 from inferencefleet.control.report.statements import broken_statements, fleet_statements
+from inferencefleet.domain.fleet import Mode
 from inferencefleet.domain.observation import Phase
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
@@ -58,7 +59,7 @@ def fleet_status(
             "observed": observed_block(state.metrics, share, plan.demand),
             "sizing": [_sizing(sizing) for sizing in plan.sizings],
             "plan": _derivation(plan),
-            "recommendation": {"target": placed},
+            "recommendation": None if fleet.scaling.mode is Mode.OFF else {"target": placed},
             "cost": _cost(plan, state, pools),
             "history": history(reported, state, plan, refused=refusal is not None, unreadable=unreadable, at_s=at_s),
         }

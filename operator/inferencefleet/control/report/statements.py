@@ -42,7 +42,7 @@ def fleet_statements(
         slo_attained(readings),
         _capacity(plan),
         metrics_available(metrics, ready, serving_s),
-        _recommendation(plan),
+        _recommendation(fleet, plan),
         _scaling_active(fleet, plan, refusal),
         _scaling_limited(plan),
         _stalled(plan.problems if not plan.pools else ()),
@@ -73,6 +73,9 @@ def _ready(fleet: Fleet, plan: FleetPlan, ready: int, failing: Sequence[Replica]
     if failing:
         return Statement(type="Ready", holds=False, reason="ReplicasFailing", message=message)
     starting = sum(pool.starting for pool in plan.pools)
+    if fleet.scaling.mode is not Mode.AUTO and not starting:
+        says = f"{message}; spec.scaling.mode is {fleet.scaling.mode}, so none is started"
+        return Statement(type="Ready", holds=False, reason="NotActing", message=says)
     return Statement(type="Ready", holds=False, reason="Starting", message=f"{message}; {starting} are on their way")
 
 
@@ -117,9 +120,12 @@ def metrics_available(metrics: FleetMetrics | MetricsGap, ready: int, serving_s:
     return Statement(type="MetricsAvailable", holds=False, reason=metrics.code, message=metrics.sentence)
 
 
-def _recommendation(plan: FleetPlan) -> Statement:
+def _recommendation(fleet: Fleet, plan: FleetPlan) -> Statement:
     if not plan.pools:
         return Statement(type="RecommendationProvided", holds=False, reason=plan.reason, message=plan.sentence)
+    if fleet.scaling.mode is Mode.OFF:
+        message = "spec.scaling.mode is Off: nothing is recommended"
+        return Statement(type="RecommendationProvided", holds=False, reason="Off", message=message)
     warning = "".join(f"; {problem}" for problem in plan.problems)
     placed = sum(pool.placed for pool in plan.pools)
     return Statement(
@@ -135,6 +141,9 @@ def _scaling_active(fleet: Fleet, plan: FleetPlan, refusal: str | None) -> State
         return Statement(type="ScalingActive", holds=False, reason="ApplyRefused", message=refusal)
     if not plan.pools:
         return Statement(type="ScalingActive", holds=False, reason=plan.reason, message="replicas stay as they are")
+    if fleet.scaling.mode is Mode.OFF:
+        message = "spec.scaling.mode is Off: replicas stay as they are"
+        return Statement(type="ScalingActive", holds=False, reason="Off", message=message)
     if fleet.scaling.mode is not Mode.AUTO:
         message = f"spec.scaling.mode is {fleet.scaling.mode}: the plan is shown and not carried out"
         return Statement(type="ScalingActive", holds=False, reason=Reason.RECOMMEND_ONLY, message=message)
