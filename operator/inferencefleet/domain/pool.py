@@ -61,6 +61,7 @@ class NodeState:
     doomed: bool
     """An interruption notice or a drain is known: what runs there dies soon."""
     schedulable: bool = True
+    """Not cordoned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +88,8 @@ class PoolState:
     @property
     def gpus_total(self) -> int:
         return sum(node.gpus for node in self.nodes if node.ready)
+
+    @property
+    def open_nodes(self) -> tuple[NodeState, ...]:
+        """Where a new replica may still be put: not on a node that is cordoned, goes away or is not up."""
+        return tuple(node for node in self.nodes if node.ready and node.schedulable and not node.doomed)

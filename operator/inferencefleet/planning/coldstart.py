@@ -60,7 +60,7 @@ def _high(seen: list[float], prior: float) -> float:
 
 
 def _has_room(state: PoolState, replicas: Sequence[Replica], size: int) -> bool:
-    used = sum(
-        replica.tensor_parallel for replica in replicas if replica.pool == state.pool.name and replica.node is not None
-    )
-    return state.gpus_total - state.gpus_used_by_others - used >= size
+    open_nodes = {node.name for node in state.open_nodes}
+    offered = sum(node.gpus for node in state.open_nodes)
+    used = sum(replica.tensor_parallel for replica in replicas if replica.node in open_nodes)
+    return offered - state.gpus_used_by_others - used >= size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from inferencefleet.domain.observation import Phase, Replica
@@ -35,6 +37,12 @@ def test_without_experience_the_priors_are_summed() -> None:
 
 def test_free_gpus_on_nodes_save_the_wait_for_a_node() -> None:
     assert expected(state=a_pool_state(POOL, nodes=1)) == 90
+
+
+def test_free_gpus_on_a_node_that_goes_away_or_is_cordoned_save_nothing() -> None:
+    assert expected(state=a_pool_state(POOL, nodes=1, doomed=1)) == 60 + 90
+    (node,) = a_pool_state(POOL, nodes=1).nodes
+    assert expected(state=PoolState(pool=POOL, nodes=(replace(node, schedulable=False),))) == 60 + 90
 
 
 def test_physics_is_asked_when_no_prior_is_set() -> None:
