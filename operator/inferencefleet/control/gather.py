@@ -78,21 +78,45 @@ def key_of(manifest: Manifest) -> FleetKey:
 
 
 def _pools(manifests: tuple[Manifest, ...]) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
-    pools, broken = [], []
-    for manifest in manifests:
+    pools: dict[_Nodes, Pool] = {}
+    broken = []
+    for manifest in sorted(manifests, key=_age):
         if _is_going(manifest):
             continue
         result = pool_from_manifest(manifest)
-        if isinstance(result, Pool):
-            pools.append(result)
-        else:
-            metadata = manifest["metadata"]
-            broken.append(
-                BrokenPool(
-                    name=str(metadata["name"]), generation=int(metadata.get("generation", 0)), problems=tuple(result)
-                )
-            )
-    return tuple(sorted(pools, key=lambda pool: pool.name)), tuple(sorted(broken, key=lambda pool: pool.name))
+        if not isinstance(result, Pool):
+            broken.append(_broken_pool(manifest, tuple(result)))
+            continue
+        nodes: _Nodes = (frozenset(result.node_selector.items()), result.resource_name)
+        if (holder := pools.setdefault(nodes, result)) is not result:
+            broken.append(_broken_pool(manifest, (_same_nodes(result, holder),)))
+    found = sorted(pools.values(), key=lambda pool: pool.name)
+    return tuple(found), tuple(sorted(broken, key=lambda pool: pool.name))
+
+
+_Nodes = tuple[frozenset[tuple[str, str]], str]
+"""What tells the GPUs of one pool from those of another: node labels and resource."""
+
+
+def _age(manifest: Manifest) -> tuple[str, str]:
+    """The eldest first: a pool that somebody adds must not take the nodes of one that is in use."""
+    metadata = manifest["metadata"]
+    return str(metadata.get("creationTimestamp") or ""), str(metadata["name"])
+
+
+def _same_nodes(pool: Pool, holder: Pool) -> Problem:
+    return Problem(
+        code="NodesOfAnotherPool",
+        field="spec.nodes.selector",
+        value=", ".join(f"{key}={value}" for key, value in sorted(pool.node_selector.items())),
+        sentence=f"these are the nodes of GPUPool {holder.name}, and every GPU would count twice; give each pool "
+        f"labels of its own, or delete one of the two",
+    )
+
+
+def _broken_pool(manifest: Manifest, problems: tuple[Problem, ...]) -> BrokenPool:
+    metadata = manifest["metadata"]
+    return BrokenPool(name=str(metadata["name"]), generation=int(metadata.get("generation", 0)), problems=problems)
 
 
 def _fleets(view: ClusterView) -> tuple[tuple[Fleet, ...], tuple[BrokenFleet, ...]]:

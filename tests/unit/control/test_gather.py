@@ -55,6 +55,28 @@ async def test_bad_specs_are_set_aside_with_their_problems() -> None:
     assert [(broken.name, broken.problems[0].code) for broken in snapshot.broken_pools] == [("odd", "UnknownGPU")]
 
 
+async def test_a_pool_that_claims_the_nodes_of_an_elder_one_is_set_aside() -> None:
+    stage = Stage()
+    late = a_pool_manifest("a-late-one", "OnDemand")
+    late["spec"]["nodes"] = {"selector": {"inferencefleet.io/pool": "spot"}}
+    late["metadata"]["creationTimestamp"] = "2026-02-01T12:00:00Z"
+    stage.reader.pools.insert(0, late)
+    snapshot = (await gathered(stage)).snapshot
+    assert [state.pool.name for state in snapshot.pools] == ["reserved", "spot"]
+    (problem,) = snapshot.broken_pools[0].problems
+    assert (snapshot.broken_pools[0].name, problem.code) == ("a-late-one", "NodesOfAnotherPool")
+    assert "the nodes of GPUPool spot" in problem.sentence
+
+
+async def test_slices_of_the_same_nodes_under_another_resource_are_a_pool_of_their_own() -> None:
+    stage = Stage()
+    slices = a_pool_manifest("slices", "OnDemand")
+    slices["spec"]["nodes"] = {"selector": {"inferencefleet.io/pool": "spot"}}
+    slices["spec"]["gpu"]["resourceName"] = "nvidia.com/mig-3g.40gb"
+    stage.reader.pools.append(slices)
+    assert [state.pool.name for state in (await gathered(stage)).snapshot.pools] == ["reserved", "slices", "spot"]
+
+
 async def test_what_is_being_deleted_is_left_to_the_garbage_collector() -> None:
     stage = Stage()
     stage.reader.fleets[0]["metadata"]["deletionTimestamp"] = "2026-01-31T12:00:00Z"
