@@ -57,8 +57,8 @@ def stage(product: Product) -> Iterator[Stage]:
     if product.stack.record(OPERATOR) is None:
         product.start_operator()
     cluster.kubectl("delete", "ifleet,deployments", "--all", "-n", found.namespace, "--wait=false")
-    found.until(lambda: not found.list("ReplicaSet"), "the workloads are gone")
+    found.until(lambda: not found.items("ReplicaSet"), "the workloads are gone")
     # Pods would drain for as long as real ones.
     cluster.api("DELETE", WORKLOADS["Pod"].format(found.namespace), {"gracePeriodSeconds": 0})
-    found.until(lambda: not found.list("Pod"), "the pods are gone")
+    found.until(lambda: not found.items("Pod"), "the pods are gone")
     cluster.kubectl("delete", "namespace", found.namespace, "--wait=false")

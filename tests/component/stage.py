@@ -158,7 +158,7 @@ class Stage:
         assert answer.ok, f"{path}: {answer.status} {answer.text[:300]}"
         return dict(answer.json())
 
-    def list(self, kind: str) -> list[Json]:
+    def items(self, kind: str) -> list[Json]:
         return list(self.get(WORKLOADS[kind].format(self.namespace))["items"])
 
     def fleet(self, name: str = "chat") -> Json:
@@ -177,7 +177,7 @@ class Stage:
     def desired(self, name: str = "chat") -> dict[str, int]:
         """Replicas by pool as the Deployments ask for them."""
         found = {}
-        for deployment in self.list("Deployment"):
+        for deployment in self.items("Deployment"):
             labels = deployment["metadata"].get("labels", {})
             if labels.get("inferencefleet.io/fleet") == name:
                 found[labels["inferencefleet.io/pool"]] = int(deployment["spec"]["replicas"])
@@ -187,7 +187,7 @@ class Stage:
         """Pods that are not on their way out."""
         return [
             pod
-            for pod in self.list("Pod")
+            for pod in self.items("Pod")
             if "deletionTimestamp" not in pod["metadata"]
             and pod["metadata"]["labels"].get("inferencefleet.io/fleet") == name
             and pool in {None, pod["metadata"]["labels"].get("inferencefleet.io/pool")}

@@ -75,8 +75,7 @@ def test_bad_fleets_are_told_within_a_tick_and_leave_others_alone(stage: Stage) 
     stage.apply(empty)
     stage.apply(fleet("healthy", least=2))
     stage.until_ready(2, "healthy")
-    before = [each["metadata"]["resourceVersion"] for each in stage.list("Deployment")]
-    ticks = stage.metric("inferencefleet_tick_duration_seconds_count")
+    before = [each["metadata"]["resourceVersion"] for each in stage.items("Deployment")]
     try:
         for bad in BAD:
             stage.apply(fleet(bad.name, spec=bad.spec))
@@ -89,12 +88,10 @@ def test_bad_fleets_are_told_within_a_tick_and_leave_others_alone(stage: Stage) 
             assert stage.condition("Ready", bad.name)["status"] == "False"
             assert stage.columns(bad.name)["REASON"] == bad.reason
             assert bad.reason in stage.kubectl("describe", "ifleet", bad.name)
-        took = stage.metric("inferencefleet_tick_duration_seconds_count") - ticks
         stage.until_ticks(3)
-        assert len(stage.list("Deployment")) == len(before), "nothing was made for them"
-        assert [each["metadata"]["resourceVersion"] for each in stage.list("Deployment")] == before
+        assert len(stage.items("Deployment")) == len(before), "nothing was made for them"
+        assert [each["metadata"]["resourceVersion"] for each in stage.items("Deployment")] == before
         assert len(stage.ready(name="healthy")) == 2
-        assert took > 0
     finally:
         stage.cluster.kubectl("delete", "gpool", "nothing-left")
 

@@ -42,9 +42,9 @@ def test_an_operator_killed_in_the_middle_of_scaling_up_again_and_again_loses_an
     history = stage.status()["history"]
     assert history[0]["to"] == GROWTH[-1]
     assert [each["from"] for each in history[:-1]] == [each["to"] for each in history[1:]], history
-    names = [deployment["metadata"]["labels"]["inferencefleet.io/pool"] for deployment in stage.list("Deployment")]
+    names = [deployment["metadata"]["labels"]["inferencefleet.io/pool"] for deployment in stage.items("Deployment")]
     assert len(names) == len(set(names)), "one Deployment for each pool"
-    assert len(stage.list("ReplicaSet")) == len(names), "one template for each Deployment: nothing was rolled"
+    assert len(stage.items("ReplicaSet")) == len(names), "one template for each Deployment: nothing was rolled"
     assert len(stage.pods()) == GROWTH[-1]
 
 
@@ -90,6 +90,6 @@ def made(stage: Stage) -> set[str]:
     return {
         kind
         for kind in WORKLOADS
-        for item in stage.list(kind)
+        for item in stage.items(kind)
         if "inferencefleet.io/fleet" in item["metadata"].get("labels", {})
     }

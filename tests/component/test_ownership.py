@@ -38,7 +38,7 @@ def test_a_person_who_scales_the_deployment_is_overruled(stage: Stage) -> None:
 
 def test_a_foreign_deployment_in_the_way_is_named_and_not_touched_while_other_pools_work(stage: Stage) -> None:
     stage.cluster.kubectl("apply", "-n", stage.namespace, "-f", "-", input=FOREIGN)
-    before = stage.list("Deployment")[0]
+    before = stage.items("Deployment")[0]
     stage.apply(fleet(least=6))
     refused = stage.until_condition("ScalingActive", "False", "ApplyRefused")
     told = stage.until_event("ApplyRefused")
@@ -47,7 +47,7 @@ def test_a_foreign_deployment_in_the_way_is_named_and_not_touched_while_other_po
         assert words in told
     stage.until(lambda: len(stage.ready(RESERVED)) == 4, "the other pool serves")
     stage.until_ticks(5)
-    now = next(each for each in stage.list("Deployment") if each["metadata"]["name"] == f"chat-{SPOT}")
+    now = next(each for each in stage.items("Deployment") if each["metadata"]["name"] == f"chat-{SPOT}")
     assert now["spec"] == before["spec"]
     assert now["metadata"]["labels"] == before["metadata"]["labels"]
     assert "inferencefleet" not in {field["manager"] for field in now["metadata"]["managedFields"]}

@@ -29,6 +29,19 @@ def test_a_quiet_system_writes_nothing(stage: Stage) -> None:
     assert versions(stage) == before
 
 
+def test_traffic_that_fits_the_fleet_changes_no_object(stage: Stage) -> None:
+    stage.apply(fleet(least=6))
+    stage.until_ready(6)
+    stage.lever("demand", rps=2)
+    stage.until(lambda: stage.status().get("observed", {}).get("requestsPerSecond", 0) > 0.5, "traffic is seen", 90)
+    objects = stage.metric("inferencefleet_object_writes_total")
+    statuses = stage.metric("inferencefleet_status_writes_total")
+    stage.until_ticks(TICKS)
+    assert stage.metric("inferencefleet_object_writes_total") == objects
+    # Measured numbers are refreshed once a minute; every condition may change once as traffic begins.
+    assert stage.metric("inferencefleet_status_writes_total") - statuses <= 3
+
+
 def test_the_operator_answers_for_itself(stage: Stage, product: Product) -> None:
     stage.apply(fleet(least=2))
     stage.until_ready(2)
@@ -51,7 +64,7 @@ def counters(stage: Stage) -> dict[str, float]:
 
 def versions(stage: Stage) -> dict[str, str]:
     """By object; leases and nodes have heartbeats of their own."""
-    found = [item for kind in WORKLOADS for item in stage.list(kind)]
+    found = [item for kind in WORKLOADS for item in stage.items(kind)]
     found.append(stage.fleet())
     found += stage.get("/apis/inferencefleet.io/v1alpha1/gpupools")["items"]
     return {each["metadata"]["uid"]: each["metadata"]["resourceVersion"] for each in found}
