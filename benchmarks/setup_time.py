@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.setup_time")
     parser.add_argument("--no-cold", action="store_true", help="warm steps only")
     args = parser.parse_args(argv)
+    # A shell starts background jobs with interrupts ignored; the demo, which is interrupted here, would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     paper = Paper("setup_time", "Set-up time", seed=1)
     # Not under a deep temporary path: sockets and shebang lines have a maximum length.
     with tempfile.TemporaryDirectory(prefix="ifleet-setup-", ignore_cleanup_errors=True) as folder:
@@ -108,7 +110,7 @@ def timed(step: str, caches: str, command: Sequence[str], cwd: Path, environ: Ma
 def several(step: str, seconds: Sequence[float]) -> Row:
     text = f"{median(seconds):.1f} (median of {len(seconds)}; {min(seconds):.1f} to {max(seconds):.1f})"
     print(f"{step}: {text}", flush=True)
-    return step, "warm", text, f", {load_average()}"
+    return step, "warm", text, f"-, {load_average()}"
 
 
 def run(command: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> str:
