@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import FleetPlan, Plan
@@ -30,6 +30,8 @@ class Applied:
 @dataclass(slots=True)
 class Applier:
     actuator: Actuator
+    _told: dict[FleetKey, str] = field(default_factory=dict)
+    """What was logged last: a refusal is asked for again on every tick and said once."""
 
     async def apply(self, plan: Plan, snapshot: Snapshot, broken: Mapping[str, str]) -> Applied:
         """Writes only what differs. `broken` are promises that a plan would break: those fleets are left alone."""
@@ -49,10 +51,12 @@ class Applier:
                     writes[decided.key] = await self.actuator.apply(state.fleet, decided, pools)
             except (ApplyRefused, ClusterUnavailable) as refused:
                 refusals[decided.key] = str(refused)
-                log.warning("%s: %s", decided.key, refused)
+                if self._told.get(decided.key) != str(refused):
+                    log.warning("%s: %s", decided.key, refused)
             except Exception as defect:
                 refusals[decided.key] = f"a defect of the operator: {type(defect).__name__}: {defect}"
                 log.exception("%s: applying the plan failed", decided.key)
 
         await asyncio.gather(*(one(decided, states[decided.key]) for decided in plan.fleets if decided.act))
+        self._told = refusals
         return Applied(writes=writes, refusals=refusals)
