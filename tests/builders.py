@@ -55,7 +55,7 @@ def a_fleet(name: str = "chat", *, rps: float = 10.0, **overrides: Any) -> Fleet
         "kv_cache": NumberFormat.BF16,
         "engine": EngineTerms(image="vllm/vllm-openai:v0.33.0"),
         "slos": (ITL, TTFT),
-        "attainment": 0.99,
+        "attainment": 0.9,
         "expected": ExpectedTraffic(requests_per_s=rps, lengths=a_mix()),
         "pools": None,
         "spot": SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=0.5),

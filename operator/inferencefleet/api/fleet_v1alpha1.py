@@ -238,9 +238,8 @@ class FleetSpec(ApiModel):
         0.99,
         ge=0.5,
         le=0.9999,
-        description="Share of one-minute windows, 0.5 to 0.9999, in which every entry of spec.slo must hold. Default "
-        "0.99: "
-        "99 of 100 minutes. Status says what was reached.",
+        description="Share of one-minute windows, 0.5 to 0.9999, in which every entry of spec.slo must hold: the plan "
+        "has room for the demand of that share of them. Default 0.99: 99 of 100 minutes.",
     )
     traffic: TrafficBlock = Field(description="What the fleet has to serve.")
     placement: PlacementBlock = Field(

@@ -123,6 +123,8 @@ class PoolPlan:
     doomed: int
     reason: Reason
     sentence: str
+    surge: bool = False
+    """There is room for one replica more, so a new template can roll out without a loss of capacity."""
     victims: tuple[str, ...] = ()
     """Pods that should die first if this pool shrinks, best victim first."""
 

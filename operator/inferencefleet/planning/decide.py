@@ -65,7 +65,14 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     counted = {pool.pool.name: census(state.replicas, pool, around.at_s) for pool in pools}
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
     horizon_s = _horizon_s(fleet, rooms, counted, state, around)
-    ahead = forecast(demand, memory, at_s=around.at_s, horizon_s=horizon_s, window_s=_window_s(state))
+    ahead = forecast(
+        demand,
+        memory,
+        at_s=around.at_s,
+        horizon_s=horizon_s,
+        window_s=_window_s(state),
+        attainment=fleet.attainment,
+    )
 
     # 4. Where is it cheapest?
     gap = _gap(state, demand)
@@ -75,12 +82,13 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     # 5. May it change that far, that fast?
     total, guarded, memory = _guard(wanted, state, gap, memory, counted, around)
     placement = place(replace(need, floor=total, ceiling=total), rooms, fleet.spot)
+    memory = replace(memory, placed=min(total, placement.total))
     needed = max(total, _short_of(wanted, fleet))
     steps = reshape(placement.replicas, _current(state), counted, needed=needed)
 
     # 6. Why?
     return _explained(
-        state, demand, ahead, sizings, placement, steps, counted,
+        state, demand, ahead, rooms, placement, steps, counted,
         verdicts=(*wanted.verdicts, *guarded, *_spoken(steps)), problems=problems, memory=memory, needed=needed,
     )  # fmt: skip
 
@@ -199,7 +207,7 @@ def _guard(
     )
     total, verdicts = run_guards(wanted.total, context)
     recommended = _bounded((*kept, (around.at_s, _proposal(wanted, verdicts))))
-    return total, verdicts, replace(memory, recommendations=recommended, placed=total)
+    return total, verdicts, replace(memory, recommendations=recommended)
 
 
 def _proposal(wanted: Placement, verdicts: Sequence[Verdict]) -> int:
@@ -233,7 +241,7 @@ def _explained(
     state: FleetState,
     demand: Demand,
     ahead: Forecast,
-    sizings: tuple[Sizing, ...],
+    rooms: Sequence[Room],
     placement: Placement,
     steps: Mapping[str, Step],
     counted: Mapping[str, Census],
@@ -244,6 +252,8 @@ def _explained(
     needed: int,
 ) -> FleetPlan:
     current = _current(state)
+    sizings = tuple(room.sizing for room in rooms)
+    most = {room.pool: room.most for room in rooms}
     replicas = {pool: step.replicas for pool, step in steps.items()}
     reason, sentence = main_reason(verdicts, demand, ahead, before=sum(current.values()), after=sum(replicas.values()))
     total, marginal = hourly_costs(sizings, replicas)
@@ -260,6 +270,7 @@ def _explained(
             doomed=counted[pool].doomed,
             reason=step.verdict.code if step.verdict else reason,
             sentence=step.verdict.sentence if step.verdict else sentence,
+            surge=step.replicas < most[pool],
             victims=victims(state.replicas, pool) if step.replicas < current.get(pool, 0) else (),
         )
         for pool, step in steps.items()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 
 from inferencefleet.domain.plan import Demand, Forecast
 from inferencefleet.domain.snapshot import FleetMemory
 
-QUANTILE_Z = 1.28
-"""Upper 90 % of a normal distribution: recommended by the queueing study for the short horizon."""
 COUNT_DISPERSION = 4.2
 """Variance / mean of arrivals counted per 10 s in the Azure 2023 conversation trace; a Poisson process has 1."""
 TREND_MEMORY_S = 90.0
@@ -29,11 +28,14 @@ LARGEST_RISE = 0.5
 """A trend adds at most this share of the level: a spike that has just begun must not be extrapolated into the sky."""
 
 
-def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: float, window_s: float) -> Forecast:
+def forecast(
+    demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: float, window_s: float, attainment: float
+) -> Forecast:
     """Level + rising trend x horizon + z x noise, plus what drains the backlog in `DRAIN_S`; requests per second.
 
     `window_s` is the rate window of the metrics: a rate is centred half a window ago, so the trend looks that much
-    further. The trend is damped and capped. A falling one never lowers the bound: nothing shrinks on a forecast alone.
+    further. z is the normal quantile of `attainment`: in that share of windows demand stays below the bound. The trend
+    is damped and capped. A falling one never lowers the bound: nothing shrinks on a forecast alone.
     """
     level = demand.arrivals_per_s
     drain = demand.backlog_requests / DRAIN_S
@@ -57,7 +59,8 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
     noise = max(counting, spread)
     reach_s = TREND_DAMPING_S * (1 - math.exp(-(horizon_s + window_s / 2) / TREND_DAMPING_S))
     ahead = min(trend * reach_s, LARGEST_RISE * level)
-    upper = level + ahead + QUANTILE_Z * noise + drain
+    margin = NormalDist().inv_cdf(attainment) * noise
+    upper = level + ahead + margin + drain
     return Forecast(
         horizon_s=horizon_s,
         level_per_s=level,
@@ -67,7 +70,7 @@ def forecast(demand: Demand, memory: FleetMemory, *, at_s: float, horizon_s: flo
         upper_per_s=upper,
         sentence=(
             f"{upper:.2f} req/s in {horizon_s:.0f} s: {level:.2f} now, {ahead:+.2f} by trend, "
-            f"{QUANTILE_Z * noise:+.2f} for noise, {drain:+.2f} to drain the backlog"
+            f"{margin:+.2f} for noise, {drain:+.2f} to drain the backlog"
         ),
     )
 

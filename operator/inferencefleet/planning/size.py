@@ -24,8 +24,8 @@ def size(
 ) -> tuple[Sizing, ...]:
     """One `Sizing` for each pool, in the order given.
 
-    The tensor-parallel size is the declared one, else the one that runs already (a change would restart every
-    replica), else chosen: the smallest whose requests/s per GPU is within 10 % of the best.
+    The tensor-parallel size is the declared one, else the one that runs already and can serve (a change would restart
+    every replica), else chosen: the smallest whose requests/s per GPU is within 10 % of the best.
     """
     running = {workload.pool: workload.tensor_parallel for workload in workloads if workload.replicas > 0}
     known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
@@ -37,6 +37,9 @@ def size(
         key = (gpu.name, gpu.memory_bytes, gpu.bandwidth_bytes_per_s, pool.gpus_per_node, fixed)
         if key not in known:
             known[key] = _one_replica(fleet, pool, fixed, lengths, scales)
+            if not known[key][1].serves and fleet.engine.tensor_parallel is None:
+                # What runs was chosen for another model or SLO: it must be restarted anyway.
+                known[key] = _one_replica(fleet, pool, None, lengths, scales)
         sizings.append(_priced(fleet, pool, *known[key], scales))
     return tuple(sizings)
 

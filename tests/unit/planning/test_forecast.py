@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import pytest
 
 from inferencefleet.domain.plan import Demand, Forecast
 from inferencefleet.domain.snapshot import FleetMemory
-from inferencefleet.planning.forecast import LARGEST_RISE, QUANTILE_Z, forecast
+from inferencefleet.planning.forecast import LARGEST_RISE, forecast
 from tests.builders import NOW_S, a_mix
 
 
@@ -16,9 +18,12 @@ def ahead(
     """`history` is one rate every 15 s, the last one now."""
     arrivals = tuple((NOW_S - 15 * (len(history) - 1 - i), rate) for i, rate in enumerate(history))
     demand = Demand(arrivals_per_s=rps, backlog_requests=backlog, observed=observed, lengths=a_mix(), sentence="")
-    return forecast(demand, FleetMemory(arrivals=arrivals), at_s=NOW_S, horizon_s=horizon_s, window_s=60.0)
+    return forecast(
+        demand, FleetMemory(arrivals=arrivals), at_s=NOW_S, horizon_s=horizon_s, window_s=60.0, attainment=0.9
+    )
 
 
+QUANTILE_Z = NormalDist().inv_cdf(0.9)
 RAMP = tuple(10.0 + i for i in range(13))
 """One request/s more every 15 s over three minutes."""
 

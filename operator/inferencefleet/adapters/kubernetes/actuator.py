@@ -67,7 +67,7 @@ class ServerSideActuator:
         if plan.replicas == 0 and cache.get(fleet.key.namespace, name) is None:
             return 0
         live = await find_own(self._client, cache, fleet.key.namespace, name, fleet.uid)
-        desired = build_deployment(fleet, pool, plan.shape, plan.replicas)
+        desired = build_deployment(fleet, pool, plan.shape, plan.replicas, surge=plan.surge)
         if live is None:
             return await apply_object(self._client, cache, None, desired)
         now = int(live["spec"].get("replicas", 1))

@@ -50,7 +50,7 @@ def fleet_status(
             "replicas": plan.replicas,
             "readyReplicas": plan.ready,
             "selector": f"inferencefleet.io/fleet={fleet.key.name}",
-            "summary": _summary(plan, pools, share),
+            "summary": _summary(plan, pools, share) | _refused(refusal),
             "pools": [
                 _pool(pool, pools[pool.pool], sum(replica.pool == pool.pool for replica in failing))
                 for pool in plan.pools
@@ -125,6 +125,11 @@ def _summary(plan: FleetPlan, pools: Mapping[str, Pool], share: float | None) ->
         "reason": str(plan.reason),
         "message": plan.sentence,
     }
+
+
+def _refused(refusal: str | None) -> JsonObject:
+    """What was decided is not what is there: the columns must not look healthy."""
+    return {} if refusal is None else {"reason": "ApplyRefused", "message": refusal}
 
 
 def _pool(plan: PoolPlan, pool: Pool, failing: int) -> JsonObject:

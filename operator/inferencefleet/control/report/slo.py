@@ -8,7 +8,8 @@ from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
 from inferencefleet.domain.slo import Slo, SloMetric
 
-ENOUGH = 30.0
+ENOUGH = {SloMetric.TTFT: 30.0, SloMetric.ITL: 3000.0, SloMetric.E2E: 30.0}
+"""Requests, or tokens, from which on a rate window says something about a percentile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,8 @@ class SloReading:
 def read_slos(fleet: Fleet, metrics: FleetMetrics | MetricsGap, *, long: bool) -> tuple[SloReading, ...]:
     """One reading for each SLO; `long` reads the attainment window instead of the rate window.
 
-    A rate window with fewer than `ENOUGH` values says too little about a percentile: the attainment window stands in.
+    A rate window with few values says too little about a percentile: the attainment window stands in. One without any
+    says nothing, and yesterday's traffic does not either.
     """
     if isinstance(metrics, MetricsGap):
         return tuple(SloReading(slo=slo, share=None, at_percentile_s=None) for slo in fleet.slos)
@@ -60,7 +62,8 @@ def _histogram(metric: SloMetric, metrics: FleetMetrics, long: bool) -> Histogra
         SloMetric.E2E: (metrics.e2e_s, metrics.e2e_long_s),
     }
     short, over_long = short_and_long[metric]
-    return over_long if long or short is None or short.total < ENOUGH else short
+    few = short is not None and 0 < short.total < ENOUGH[metric]
+    return over_long if long or few else short
 
 
 def _human(seconds: float) -> str:

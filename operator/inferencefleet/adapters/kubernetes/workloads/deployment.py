@@ -18,8 +18,11 @@ Json = dict[str, Any]
 _SLACK_S = 300.0
 
 
-def build_deployment(fleet: Fleet, pool: Pool, shape: ReplicaShape, replicas: int) -> Json:
-    """Complete but for the hash-independent count: `replicas` is not part of the spec hash."""
+def build_deployment(fleet: Fleet, pool: Pool, shape: ReplicaShape, replicas: int, *, surge: bool = False) -> Json:
+    """Complete but for the hash-independent count: `replicas` is not part of the spec hash.
+
+    With `surge` a new template brings its first pod before an old one goes.
+    """
     manifest: Json = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -32,8 +35,11 @@ def build_deployment(fleet: Fleet, pool: Pool, shape: ReplicaShape, replicas: in
         },
         "spec": {
             "selector": {"matchLabels": {labels.FLEET: fleet.key.name, labels.POOL: pool.name}},
-            # A surge pod would wait for a GPU that the old pod holds, and a full pool would never roll out.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
+            # In a full pool a surge pod would wait for a GPU that an old pod holds, and nothing would ever roll out.
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": int(surge), "maxUnavailable": int(not surge)},
+            },
             "revisionHistoryLimit": 2,
             # The default of 600 s reads as failed while a node is still being provisioned.
             "progressDeadlineSeconds": math.ceil(fleet.engine.startup_s + pool.provision_p95_s + _SLACK_S),
