@@ -65,7 +65,6 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             metrics=metrics,
             settings=PlannerSettings(
                 period_s=settings.period_seconds,
-                metrics_max_age_s=settings.metrics_max_age_seconds,
                 exhausted_backoff_s=settings.exhausted_backoff_seconds,
                 starting_s=settings.starting_seconds,
             ),

@@ -38,7 +38,7 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
     if isinstance(model, Problem):
         return (model,)
     length = spec.model.max_model_len or min(model.max_context_tokens, DEFAULT_MODEL_LEN_TOKENS)
-    if found := _too_long(spec, model, length):
+    if found := (*_unloadable(spec.model, model), *_too_long(spec, model, length)):
         return found
     lengths = _lengths(spec.traffic.expected)
     if isinstance(lengths, Problem):
@@ -81,6 +81,18 @@ def _model(block: ModelBlock) -> ModelSpec | Problem:
         return problem(
             "spec.model.architecture", sorted(block.architecture or ()), says, code="UnsupportedArchitecture"
         )
+
+
+def _unloadable(block: ModelBlock, model: ModelSpec) -> tuple[Problem, ...]:
+    """vLLM loads a checkpoint in its own format and converts bf16 to fp8; anything else needs another checkpoint."""
+    native = model.native_weights
+    if block.weights in {None, native} or (native is NumberFormat.BF16 and block.weights is NumberFormat.FP8):
+        return ()
+    rule = (
+        f"the checkpoint {block.id} is {native}, and vLLM converts on load from bf16 to fp8 only; name a checkpoint "
+        f"that is published in {block.weights} in spec.model.id, or leave spec.model.weights out"
+    )
+    return (problem("spec.model.weights", block.weights, rule),)
 
 
 def _too_long(spec: FleetSpec, model: ModelSpec, length: int) -> tuple[Problem, ...]:

@@ -39,8 +39,6 @@ class Replica:
     message: str = ""
     """The scheduler's or kubelet's own words, when it is stuck."""
     tensor_parallel: int = 1
-    deletion_cost: int = 0
-    """`pod-deletion-cost` as annotated now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,6 @@ class WorkloadState:
     replicas: int
     """`spec.replicas`."""
     tensor_parallel: int
-    spec_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

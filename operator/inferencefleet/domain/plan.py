@@ -43,7 +43,6 @@ class Reason(StrEnum):
     NO_POOLS = "NoPools"
     MODEL_DOES_NOT_FIT = "ModelDoesNotFit"
     SLO_UNREACHABLE = "SLOUnreachable"
-    INVALID_SPEC = "InvalidSpec"
     PLANNING_FAILED = "PlanningFailed"
 
 
@@ -56,10 +55,6 @@ class Verdict:
     before: float | None = None
     after: float | None = None
     """Quantity before and after the step (replicas unless the sentence says otherwise)."""
-
-    @property
-    def changed(self) -> bool:
-        return self.before != self.after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

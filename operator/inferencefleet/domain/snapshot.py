@@ -59,8 +59,6 @@ class PlannerSettings:
     """Constants of planning that belong to the installation, not to a fleet."""
 
     period_s: float = 15.0
-    metrics_max_age_s: float = 60.0
-    """Samples older than this are stale: hold or up, never down."""
     exhausted_backoff_s: float = 180.0
     """First back-off of a pool that does not deliver; doubles up to one hour."""
     starting_s: float | None = None

@@ -202,3 +202,10 @@ PATHS = st.sampled_from(
 def test_no_manifest_makes_the_conversion_raise(path: str, value: object) -> None:
     found = fleet_from_manifest(fleet({path: value}))
     assert isinstance(found, Fleet) or all(isinstance(problem, Problem) for problem in found)
+
+
+def test_weights_that_the_engine_cannot_make_of_the_checkpoint_are_refused_before_a_pod_is_made() -> None:
+    refused = only_problem({"spec.model.weights": "int4"})
+    assert (refused.field, refused.value) == ("spec.model.weights", "int4")
+    assert "bf16 to fp8 only" in refused.sentence
+    assert good({"spec.model.weights": "fp8"}).weights == "fp8"

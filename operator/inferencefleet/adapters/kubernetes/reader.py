@@ -64,7 +64,6 @@ def replicas(
                 doomed=state.phase is not Phase.UNSCHEDULED and _on_doomed_node(node, doomed, state.since_s, now_s),
                 message=state.message,
                 tensor_parallel=labels.tensor_parallel_of(metadata),
-                deletion_cost=labels.deletion_cost_of(metadata),
             )
         )
     return {key: tuple(sorted(found[key], key=lambda replica: replica.name)) for key in sorted(found)}
@@ -84,7 +83,6 @@ def workloads(deployments: Iterable[Mapping[str, Any]]) -> dict[FleetKey, tuple[
                 pool=pool,
                 replicas=int(deployment["spec"].get("replicas", 1)),
                 tensor_parallel=labels.tensor_parallel_of(metadata),
-                spec_hash=(metadata.get("annotations") or {}).get(labels.SPEC_HASH, ""),
             )
         )
     return {key: tuple(sorted(found[key], key=lambda workload: workload.pool)) for key in sorted(found)}
