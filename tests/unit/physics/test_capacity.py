@@ -12,8 +12,8 @@ from inferencefleet.physics.capacity import replica_capacity
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
 few = settings(max_examples=25, deadline=None)
-NOISE = 1.01
-"""Rates are searched to 0.3 %."""
+NOISE = 1.03
+"""Rates are searched to 0.3 %; where a prompt begins to need one chunk more, the sample steps by up to 2 %."""
 
 
 @few
