@@ -64,7 +64,7 @@ def played(seed: int, scenario: str, out: Path) -> Verdict | None:
         out.mkdir(parents=True, exist_ok=True)
         print(f"== seed {seed}", flush=True)
         command = [sys.executable, "-m", "sandbox", "demo", "--plain", "--scenario", scenario,
-                   "--seed", str(seed), "--out", str(out)]  # fmt: skip
+                   "--seed", str(seed), "--out", str(out), "--name", f"demo-seed-{seed}"]  # fmt: skip
         subprocess.run(command, cwd=REPOSITORY, check=False)
     return dict(json.loads(path.read_text())) if path.exists() else None
 
