@@ -24,6 +24,7 @@ class Reason(StrEnum):
     RAMP_AHEAD = "RampAhead"
     BACKLOG_DRAIN = "BacklogDrain"
     DECLARED_TRAFFIC = "DeclaredTraffic"
+    SIZED = "Sized"
     # clamps
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"

@@ -89,7 +89,8 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     # 6. Why?
     return _explained(
         state, demand, ahead, rooms, placement, steps, counted,
-        verdicts=(*wanted.verdicts, *guarded, *_spoken(steps)), problems=problems, memory=memory, needed=needed,
+        verdicts=(wanted.sized, *wanted.verdicts, *guarded, *_spoken(steps)),
+        problems=problems, memory=memory, needed=needed,
     )  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class Placement:
 
     replicas: Mapping[str, int]
     verdicts: tuple[Verdict, ...]
+    sized: Verdict
+    """How demand became this number, before hedge and shortage."""
 
     @property
     def total(self) -> int:
@@ -73,16 +75,36 @@ def place(need: Need, rooms: Sequence[Room], spot: SpotTerms) -> Placement:
         if chosen is None:
             break
         counts[chosen.pool] += 1
+    sized = _sized(need, order, counts)
     verdicts = [*_full_rooms(order, counts, spot_most), *_hedge(need, order, counts, spot, spot_most)]
     if not _enough(need, order, counts):
         verdicts.append(_shortage(need, order, counts))
-    return Placement(replicas={room.pool: counts.get(room.pool, 0) for room in rooms}, verdicts=tuple(verdicts))
+    replicas = {room.pool: counts.get(room.pool, 0) for room in rooms}
+    return Placement(replicas=replicas, verdicts=tuple(verdicts), sized=sized)
 
 
 def worth(order: Sequence[Room], counts: Mapping[str, int]) -> float:
     """Planned requests/s of a placement behind an even spread: replicas x the slowest used."""
     used = [room.sizing.planned_requests_per_s for room in order if counts[room.pool] > 0]
     return sum(counts.values()) * min(used, default=0.0)
+
+
+def _sized(need: Need, order: Sequence[Room], counts: Mapping[str, int]) -> Verdict:
+    """The sum that anybody can do again: need / worth of a replica, cheapest pool first."""
+    used = [room for room in order if counts[room.pool] > 0]
+    where = ", ".join(
+        f"{counts[room.pool]} in {room.pool} (${room.sizing.marginal_price_per_hour:.2f}/h more each)" for room in used
+    )
+    each = min((room.sizing.planned_requests_per_s for room in used), default=0.0)
+    total = sum(counts.values())
+    return Verdict(
+        code=Reason.SIZED,
+        sentence=(
+            f"{need.requests_per_s:.2f} req/s at {each:.2f} planned for a replica, at least {need.floor}: "
+            f"{total} replicas, cheapest first: {where or 'none'}"
+        ),
+        after=total,
+    )
 
 
 def _is_spot(room: Room) -> bool:

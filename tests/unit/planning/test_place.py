@@ -148,3 +148,12 @@ def test_a_floor_that_no_pool_can_hold_is_what_is_told() -> None:
     shortage = placement.verdicts[-1]
     assert (shortage.code, shortage.before, shortage.after) == (Reason.NOT_ENOUGH_GPUS, 4, 2)
     assert shortage.sentence.startswith("2 replicas are fewer than minReplicas=4 and no pool has room for more")
+
+
+def test_the_number_of_replicas_comes_with_the_sum_that_leads_to_it() -> None:
+    sized = place(need(24), three(), ANY).sized
+    assert (sized.code, sized.after) == (Reason.SIZED, 6)
+    assert sized.sentence.startswith(
+        "24.00 req/s at 4.00 planned for a replica, at least 1: 6 replicas, cheapest first"
+    )
+    assert "4 in reserved ($0.00/h more each), 2 in spot" in sized.sentence
