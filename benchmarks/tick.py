@@ -129,8 +129,8 @@ def serving(paper: Paper, seed: int) -> None:
     paper.parts += [
         "## One fleet under constant traffic",
         f"8 requests/s with recorded lengths and random arrivals, metrics read from Prometheus in every tick; counted "
-        f"after {WARM_UP_S:g} s of traffic. A status is refreshed at most once a minute, and only when some number in "
-        "it moved by more than 10 %.",
+        f"after {WARM_UP_S:g} s of traffic. Numbers alone refresh a status at most once a minute, "
+        "and a stabilization window that begins or ends does so twice in 75 s at most.",
         Table(COLUMNS[:-1], [row(found)[:-1]]),
     ]
     paper.figures["traffic"] = asdict(found)
