@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet, Problem
@@ -20,18 +20,22 @@ TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 
 
 def size(
-    fleet: Fleet, pools: Iterable[Pool], workloads: Sequence[WorkloadState], lengths: LengthMix, scales: Scales
+    fleet: Fleet, pools: Sequence[Pool], workloads: Sequence[WorkloadState], lengths: LengthMix, scales: Scales
 ) -> tuple[Sizing, ...]:
     """One `Sizing` for each pool, in the order given.
 
     The tensor-parallel size is the declared one, else the one that runs already and can serve (a change would restart
-    every replica), else chosen: the smallest whose requests/s per GPU is within 10 % of the best.
+    every replica), here or on the same GPUs of another pool, else chosen: the smallest whose requests/s per GPU is
+    within 10 % of the best.
     """
     running = {workload.pool: workload.tensor_parallel for workload in workloads if workload.replicas > 0}
+    elsewhere = {pool.gpu.name: running[pool.name] for pool in reversed(pools) if pool.name in running}
     known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
     sizings = []
     for pool in pools:
         fixed = fleet.engine.tensor_parallel or running.get(pool.name)
+        if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
+            fixed = elsewhere[pool.gpu.name]
         # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
         gpu = pool.gpu
         key = (gpu.name, gpu.memory_bytes, gpu.bandwidth_bytes_per_s, pool.gpus_per_node, fixed)

@@ -93,3 +93,11 @@ def test_a_model_that_fits_nowhere_is_refused_by_name_with_a_way_out() -> None:
     assert (problem.code, problem.field) == (Reason.MODEL_DOES_NOT_FIT, "spec.model.id")
     assert sizings[0].capacity.binding is Limit.MODEL_TOO_LARGE
     assert "use a GPU with more memory" in problem.sentence
+
+
+def test_a_new_pool_of_the_same_gpus_gets_the_size_that_runs_already_where_its_nodes_are_large_enough() -> None:
+    spot = a_pool("spot", CapacityType.SPOT)
+    small = a_pool("small", CapacityType.ON_DEMAND, gpus_per_node=2)
+    sizes = [one.shape.tensor_parallel for one in sized(a_pool(), spot, small, running=(a_workload("reserved", 3, 4),))]
+    assert sizes[:2] == [4, 4], "replicas behind one Service are alike"
+    assert sizes[2] <= 2
