@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -89,15 +89,17 @@ def resident_bytes(shape: ReplicaShape, lengths: LengthMix) -> tuple[float, floa
     return float((weight * size).sum()), float(np.sqrt((weight * size * size).sum()))
 
 
-def load(shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: float) -> Load:
-    """Steady states for up to `most_seqs` resident sequences.
+def load(
+    shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: float, closer: Sequence[float] = ()
+) -> Load:
+    """Steady states for up to `most_seqs` resident sequences, and at the points of `closer` as well.
 
     R(n) = (O - 1 + c) T_d(n) + n ext and X(n) = n / R(n), with ext averaged over the whole length distribution (it is
     convex in the prompt length). Below one resident sequence the replica idles between requests.
     """
     step = StepModel(shape, scales)
     context, context_rms = resident_context_tokens(lengths)
-    seqs = np.concatenate(([most_seqs / 1e6, 0.03, 0.1, 0.3], np.geomspace(1.0, max(1.0, most_seqs), GRID)))
+    seqs = np.concatenate(([most_seqs / 1e6, 0.03, 0.1, 0.3], np.geomspace(1.0, max(1.0, most_seqs), GRID), closer))
     seqs = np.unique(np.minimum(seqs, most_seqs))
     busy = np.maximum(seqs, 1.0)
     decode = step.seconds_array(busy, busy * context)
