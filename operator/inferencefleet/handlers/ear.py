@@ -7,8 +7,7 @@ from typing import Any
 
 import kopf
 
-GROUP = "inferencefleet.io"
-VERSION = "v1alpha1"
+from inferencefleet.api.base import GROUP, VERSION
 
 
 def build_registry(wake: Callable[[], None]) -> kopf.OperatorRegistry:

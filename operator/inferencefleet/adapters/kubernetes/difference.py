@@ -12,13 +12,11 @@ _MERGE_KEYS = ("name", "mountPath", "uid", "type")
 _QUANTITIES = frozenset({"limits", "requests"})
 
 
-def covers(live: Any, desired: Any) -> bool:
-    """Everything that is desired is in `live` with the same value. Quantities are compared as numbers."""
-    return first_difference(live, desired) is None
-
-
 def first_difference(live: Any, desired: Any, path: str = "") -> str | None:
-    """Path of the first field where they differ; None when `live` covers `desired`."""
+    """Path of the first field where they differ; None when everything that is desired is in `live` with the same value.
+
+    Quantities are compared as numbers.
+    """
     if isinstance(desired, Mapping):
         return _in_mapping(live, desired, path)
     if isinstance(desired, Sequence) and not isinstance(desired, str):

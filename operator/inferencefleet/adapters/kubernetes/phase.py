@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
+from inferencefleet.api.times import from_timestamp
 from inferencefleet.domain.observation import Phase
 
 STUCK_REASONS = frozenset(
@@ -82,7 +82,7 @@ def is_over(pod: Mapping[str, Any]) -> bool:
 
 def epoch(timestamp: str | None) -> float:
     """Seconds since the epoch of an RFC 3339 time; 0 when absent."""
-    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp() if timestamp else 0.0
+    return from_timestamp(timestamp) if timestamp else 0.0
 
 
 def _deleted_at(metadata: Mapping[str, Any]) -> float:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from inferencefleet.api.base import API_VERSION
 from inferencefleet.domain.fleet import Fleet, FleetKey
 
 MANAGER = "inferencefleet"
@@ -53,7 +54,7 @@ def fleet_labels(fleet: FleetKey) -> dict[str, str]:
 def owner_reference(fleet: Fleet) -> dict[str, Any]:
     """Deleting the fleet deletes its objects. Blocking that deletion would need another RBAC verb, and helps nobody."""
     return {
-        "apiVersion": "inferencefleet.io/v1alpha1",
+        "apiVersion": API_VERSION,
         "kind": "InferenceFleet",
         "name": fleet.key.name,
         "uid": fleet.uid,
