@@ -176,3 +176,8 @@ class TestDrain:
         made = build_deployment(a_fleet(drain_s=60.0), a_pool(), a_shape(), 1)
         assert pod_of(made)["terminationGracePeriodSeconds"] == 90
         assert container_of(made)["lifecycle"]["preStop"] == {"sleep": {"seconds": 15}}
+
+
+def test_a_pool_with_room_rolls_out_without_losing_a_replica() -> None:
+    spec = build_deployment(a_fleet(), a_pool(), a_shape(), 1, surge=True)["spec"]
+    assert spec["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}

@@ -304,3 +304,33 @@ def test_one_failing_replica_among_enough_that_serve_is_told_and_the_fleet_is_re
     status = report(a_state(a_fleet(), replicas("reserved", 3), replicas("reserved", 1, phase=Phase.FAILED)))
     assert condition(status, "Ready")["status"] == "True"
     assert "1 cannot start" in condition(status, "Ready")["message"]
+
+
+def test_what_was_refused_does_not_look_healthy_in_the_columns() -> None:
+    summary = report(running(), refusal="Deployment chat-spot: quota exceeded")["summary"]
+    assert (summary["reason"], summary["message"]) == ("ApplyRefused", "Deployment chat-spot: quota exceeded")
+
+
+def test_the_slo_is_read_over_the_long_window_when_few_values_came_and_unknown_when_none_did() -> None:
+    late, early = a_histogram(5.0, total=5), a_histogram(0.3)
+    few = read_slos(a_fleet(slos=(TTFT,)), metrics(rps=1, ttft_s=late, ttft_long_s=early), long=False)
+    assert few[0].holds, "five late answers are no percentile"
+    many = read_slos(a_fleet(slos=(TTFT,)), metrics(rps=1, ttft_s=a_histogram(5.0), ttft_long_s=early), long=False)
+    assert not many[0].holds
+    none = read_slos(
+        a_fleet(slos=(TTFT,)), metrics(rps=0, ttft_s=a_histogram(5.0, total=0), ttft_long_s=late), long=False
+    )
+    assert none[0].share is None, "yesterday's misses are not today's"
+
+
+def test_a_pool_may_surge_only_while_it_has_room() -> None:
+    def surges(count: int) -> bool:
+        decided = plan(
+            a_snapshot(a_state(a_fleet(pools=("reserved",)), replicas("reserved", count), seen=metrics(rps=10)))
+        )
+        [pool] = decided.fleets[0].pools
+        assert pool.replicas == count
+        return pool.surge
+
+    assert surges(4)
+    assert not surges(8), "16 GPUs hold eight replicas of two"

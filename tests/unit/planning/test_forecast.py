@@ -90,3 +90,12 @@ def test_declared_traffic_is_taken_as_it_is() -> None:
 
 def test_an_idle_fleet_needs_nothing() -> None:
     assert ahead(0, *([0.0] * 13)).upper_per_s == 0
+
+
+def test_a_higher_declared_attainment_leaves_more_room_for_noise() -> None:
+    def upper(attainment: float) -> float:
+        demand = Demand(arrivals_per_s=10, backlog_requests=0, observed=True, lengths=a_mix(), sentence="")
+        return forecast(demand, FleetMemory(), at_s=NOW_S, horizon_s=60, window_s=60, attainment=attainment).upper_per_s
+
+    assert upper(0.5) == pytest.approx(10)
+    assert upper(0.5) < upper(0.9) < upper(0.99)

@@ -101,3 +101,10 @@ def test_a_new_pool_of_the_same_gpus_gets_the_size_that_runs_already_where_its_n
     sizes = [one.shape.tensor_parallel for one in sized(a_pool(), spot, small, running=(a_workload("reserved", 3, 4),))]
     assert sizes[:2] == [4, 4], "replicas behind one Service are alike"
     assert sizes[2] <= 2
+
+
+def test_a_size_that_runs_and_cannot_serve_any_more_is_chosen_anew() -> None:
+    larger = a_fleet(model=catalog.model("meta-llama/Llama-3.1-70B-Instruct"))
+    (one,) = sized(a_pool(), fleet=larger, running=(a_workload("reserved", 1, 1),))
+    assert one.usable
+    assert one.shape.tensor_parallel > 1
