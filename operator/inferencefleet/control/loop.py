@@ -12,12 +12,20 @@ from inferencefleet.control.gather import Gatherer
 from inferencefleet.control.report import Reporter
 from inferencefleet.control.validate import violations
 from inferencefleet.domain.fleet import FleetKey
+from inferencefleet.domain.plan import Plan, Reason
 from inferencefleet.domain.snapshot import FleetMemory
 from inferencefleet.planning.plan import plan
 from inferencefleet.ports import Clock, ClusterUnavailable
 from inferencefleet.telemetry.metrics import Telemetry
 
 log = logging.getLogger(__name__)
+
+
+def log_defects(decided: Plan) -> None:
+    """The planner cannot log: what failed inside it becomes a problem of its fleet, and an error here."""
+    for fleet in decided.fleets:
+        if fleet.reason is Reason.PLANNING_FAILED:
+            log.error("%s: %s", fleet.key, fleet.sentence)
 
 
 @dataclass(slots=True)
@@ -61,6 +69,7 @@ class ControlLoop:
             # 2. Decide, without looking again.
             decided = plan(snapshot)
             self._memory = decided.memory
+            log_defects(decided)
 
             # 3. Prove it once more before anything is touched.
             broken = violations(decided, snapshot)

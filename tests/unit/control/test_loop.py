@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from inferencefleet.control.loop import log_defects
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.observation import MetricsGap
+from inferencefleet.domain.plan import Reason
+from inferencefleet.planning.plan import plan
 from inferencefleet.ports import ClusterUnavailable
-from tests.builders import a_histogram
+from tests.builders import a_fleet, a_histogram, a_snapshot, a_state
 from tests.fakes.ports import refused
 from tests.unit.control.stage import Stage, a_fleet_manifest, a_pool_manifest
 
@@ -242,3 +247,14 @@ async def test_waking_the_loop_is_idempotent() -> None:
     stage.loop.wake()
     await stage.loop._next_reason_to_look()
     assert not stage.loop._changed.is_set()
+
+
+def test_a_defect_of_the_planner_is_an_error_in_the_log_and_a_plan_is_not(caplog: pytest.LogCaptureFixture) -> None:
+    decided = plan(a_snapshot(a_state(a_fleet("good")), a_state(a_fleet("bad"))))
+    bad, good = decided.fleets
+    log_defects(
+        replace(decided, fleets=(replace(bad, reason=Reason.PLANNING_FAILED, sentence="ZeroDivisionError"), good))
+    )
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("ERROR", "default/bad: ZeroDivisionError")
+    ]
