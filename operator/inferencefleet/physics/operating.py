@@ -1,0 +1,112 @@
+"""One replica at a given load: fixed concurrency, a Poisson rate, or a static batch (sizing physics 1.4, 1.5).
+
+Capacity asks "how much until an SLO breaks"; here the load is given and the latencies are the answer: to compare the
+model with measured runs, and to calibrate it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.memory import memory_budget
+from inferencefleet.physics.prefill import chunk_budget, extension_s, new_tokens
+from inferencefleet.physics.residence import Load, clip_lengths, load, resident_bytes
+from inferencefleet.physics.step import StepModel
+from inferencefleet.physics.ttft import REQUEST_OVERHEAD_S, latencies
+
+_PRIOR = Scales()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """Means over the requests of one replica in a steady state."""
+
+    running: float
+    """Sequences in the batch."""
+    waiting: float
+    """Requests that wait for a slot or for KV cache."""
+    itl_mean_s: float
+    ttft_mean_s: float
+    ttft_p50_s: float
+    requests_per_s: float
+    output_tokens_per_s: float
+    utilisation: float
+    """Of what the replica can hold, 0..1."""
+    stable: bool = True
+    """False when more arrives than can be served: latencies are those at the limit, a real queue grows beyond them."""
+
+
+def closed_loop(shape: ReplicaShape, lengths: LengthMix, clients: float, scales: Scales = _PRIOR) -> OperatingPoint:
+    """A fixed number of clients, each of which sends its next request when the last one is answered."""
+    lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
+    most = _most_seqs(shape, lengths)
+    running = min(clients, most)
+    state = load(shape, lengths, scales, max(running, 1.0))
+    rate = float(state.rate[-1])
+    own = float(state.chunks[-1].mean() * state.decode_step_s[-1] + state.extension_s[-1].mean())
+    ttft = (REQUEST_OVERHEAD_S + own) * scales.ttft + (clients - running) / rate
+    return OperatingPoint(
+        running=running,
+        waiting=clients - running,
+        itl_mean_s=float(state.itl_mean_s[-1]),
+        ttft_mean_s=ttft,
+        ttft_p50_s=ttft,
+        requests_per_s=rate,
+        output_tokens_per_s=rate * lengths.mean_output_tokens,
+        utilisation=min(1.0, clients / most),
+    )
+
+
+def open_loop(
+    shape: ReplicaShape, lengths: LengthMix, requests_per_s: float, scales: Scales = _PRIOR
+) -> OperatingPoint:
+    """Poisson arrivals at a given rate."""
+    lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
+    state: Load = load(shape, lengths, scales, _most_seqs(shape, lengths))
+    top = float(state.rate[-1])
+    rate = min(requests_per_s, top)
+    sample = latencies(state, rate, scales.ttft)
+    return OperatingPoint(
+        running=float(np.interp(rate, state.rate, state.seqs)),
+        waiting=0.0,
+        itl_mean_s=float(np.interp(rate, state.rate, state.itl_mean_s)),
+        ttft_mean_s=sample.ttft_mean_s(),
+        ttft_p50_s=sample.ttft_percentile_s(50),
+        requests_per_s=rate,
+        output_tokens_per_s=rate * lengths.mean_output_tokens,
+        utilisation=requests_per_s / top,
+        stable=requests_per_s <= top,
+    )
+
+
+def static_batch(shape: ReplicaShape, lengths: LengthMix, batch: float, scales: Scales = _PRIOR) -> OperatingPoint:
+    """`batch` equal requests that start together and nothing after them: offline benchmarks."""
+    prompt, output = lengths.mean_prompt_tokens, lengths.mean_output_tokens
+    step = StepModel(shape, scales)
+    room = chunk_budget(shape.limits.max_num_batched_tokens, 0.0)
+    new = new_tokens(prompt, lengths.prefix_hit_ratio)
+    prefill = float(batch * extension_s(step, 0.0, prompt, lengths.prefix_hit_ratio, np.maximum(room, new)))
+    prefill += float(step.shared_array(np.zeros(()), np.zeros(())))
+    decode = float(step.seconds_array(batch, batch * (prompt + output / 2)))
+    ttft = (REQUEST_OVERHEAD_S + prefill) * scales.ttft
+    total = ttft + max(output - 1, 0) * decode
+    return OperatingPoint(
+        running=batch,
+        waiting=0.0,
+        itl_mean_s=decode,
+        ttft_mean_s=ttft,
+        ttft_p50_s=ttft,
+        requests_per_s=batch / total,
+        output_tokens_per_s=batch * output / total,
+        utilisation=min(1.0, batch / _most_seqs(shape, lengths)),
+    )
+
+
+def _most_seqs(shape: ReplicaShape, lengths: LengthMix) -> float:
+    """Sequences that the slots and the KV cache hold on average, at least one."""
+    mean_bytes, _ = resident_bytes(shape, lengths)
+    return max(1.0, min(float(shape.limits.max_num_seqs), memory_budget(shape).kv_cache_bytes / mean_bytes))
