@@ -22,6 +22,18 @@ class EngineLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """Speculative decoding: each step drafts some tokens and verifies them all at once."""
+
+    draft_tokens: int
+    """Tokens drafted for each sequence and step, at least 1."""
+    acceptance: float
+    """Probability that one drafted token is accepted, given that those before it were, 0..1."""
+    draft_cost_ratio: float = 0.0
+    """Time of drafting one token as a share of the model's own decode step at the same batch; 0 for n-gram lookup."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaShape:
     """One vLLM server: a model on `tensor_parallel` GPUs of one type."""
 
@@ -31,6 +43,8 @@ class ReplicaShape:
     weights: NumberFormat
     kv_cache: NumberFormat
     limits: EngineLimits
+    speculation: Speculation | None = None
+    """None = one token for each sequence and step."""
 
     def __str__(self) -> str:
         return f"{self.model.id} {self.weights} on {self.tensor_parallel} x {self.gpu.name}"
@@ -62,6 +76,16 @@ class Scales:
     """Multiplies the modelled TTFT."""
     sigma_log: float = 0.20
     """Standard deviation of log(measured / modelled): uncertainty that planning must carry."""
+
+
+class Confidence(StrEnum):
+    """How far a modelled capacity can be trusted before it is calibrated."""
+
+    HIGH = "High"
+    """Dense model on a GPU whose constants were measured: ITL within about 10 % in the median."""
+    MEDIUM = "Medium"
+    LOW = "Low"
+    """The model was not checked against measurements of this kind of replica, or was found wrong for some."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +124,33 @@ class ReplicaCapacity:
     """Modelled latency at `requests_per_s`, keyed `ttft_p95`, `itl_p95`, `itl_mean`, ..."""
     floors_s: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     """The same latencies for one request alone: no fleet size gets below these."""
+    confidence: Confidence = Confidence.HIGH
+    caveats: tuple[str, ...] = ()
+    """Why confidence is not higher, and what else to know; sentences, the weightiest first."""
 
     @property
     def serves(self) -> bool:
         return self.requests_per_s > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """What one replica's capacity becomes when one input changes and all others stay."""
+
+    input: str
+    """`prompt_tokens`, `gpu_bandwidth`, `slo itl p95`, ..."""
+    unit: str
+    """Unit of both values; empty for formats and plain numbers."""
+    from_value: float | str
+    to_value: float | str
+    """Continuous inputs change by a stated step; discrete ones (formats, tensor parallelism) to the next choice."""
+    elasticity: float | None
+    """d log capacity / d log input; None for discrete inputs, and when the replica does not serve before or after."""
+    ratio: float | None
+    """Capacity after over capacity before; None when the replica does not serve before."""
+    requests_per_s: float
+    """Capacity after the change."""
+    binding: Limit
+    """What binds after the change."""
+    sentence: str
+    """Says the same in words: `10 % longer prompts cost 12 % of capacity.`"""
