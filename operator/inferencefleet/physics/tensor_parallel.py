@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
@@ -24,52 +25,67 @@ def divides(model: ModelSpec, size: int) -> bool:
     return model.mla is not None or model.kv_heads % size == 0 or size % model.kv_heads == 0
 
 
-def options(
-    model: ModelSpec,
-    gpu: GpuSpec,
-    weights: NumberFormat,
-    kv: NumberFormat,
-    limits: EngineLimits,
-    lengths: LengthMix,
-    slos: Sequence[Slo],
-    sizes: Sequence[int] = SIZES,
-    scales: Scales = _PRIOR,
-) -> list[Option]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What shall be served, and on which GPU: everything of a replica but its number of GPUs."""
+
+    model: ModelSpec
+    gpu: GpuSpec
+    weights: NumberFormat
+    kv_cache: NumberFormat
+    limits: EngineLimits
+    lengths: LengthMix
+    slos: Sequence[Slo]
+    sizes: Sequence[int] = SIZES
+    """Tensor-parallel sizes that may be used; the engine cannot split every model over each of them."""
+    scales: Scales = _PRIOR
+
+    def shape(self, size: int) -> ReplicaShape:
+        """The replica that spans `size` GPUs."""
+        return ReplicaShape(
+            model=self.model,
+            gpu=self.gpu,
+            tensor_parallel=size,
+            weights=self.weights,
+            kv_cache=self.kv_cache,
+            limits=self.limits,
+        )
+
+    def answer(self, size: int) -> Option:
+        """That replica with its capacity."""
+        shape = self.shape(size)
+        return shape, replica_capacity(shape, self.lengths, self.slos, self.scales)
+
+    def possible(self) -> tuple[int, ...]:
+        """The sizes that the engine can split this model over, in the order of `sizes`."""
+        return tuple(size for size in self.sizes if divides(self.model, size))
+
+
+def options(question: Question) -> list[Option]:
     """Every possible size with its capacity, refusals included, in the order of `sizes`."""
-    found = []
-    for size in sizes:
-        if divides(model, size):
-            shape = ReplicaShape(
-                model=model, gpu=gpu, tensor_parallel=size, weights=weights, kv_cache=kv, limits=limits
-            )
-            found.append((shape, replica_capacity(shape, lengths, slos, scales)))
-    return found
+    return [question.answer(size) for size in question.possible()]
 
 
-def choose(
-    model: ModelSpec,
-    gpu: GpuSpec,
-    weights: NumberFormat,
-    kv: NumberFormat,
-    limits: EngineLimits,
-    lengths: LengthMix,
-    slos: Sequence[Slo],
-    sizes: Sequence[int] = SIZES,
-    scales: Scales = _PRIOR,
-) -> Option:
+def choose(question: Question) -> Option:
     """The smallest size within 10 % of the best requests/s for each GPU: smaller replicas scale in finer steps.
 
     Over PCIe, one GPU when it serves at all, else the smallest size that does. When nothing serves, the option that
     comes closest: one that misses an SLO before one that does not fit, then the largest.
+
+    Raises `ValueError` when the engine can split the model over none of the sizes.
     """
-    if not gpu.nvlink:
-        for size in sorted(sizes):
-            for option in options(model, gpu, weights, kv, limits, lengths, slos, (size,), scales):
-                if option[1].serves:
-                    return option
-    found = options(model, gpu, weights, kv, limits, lengths, slos, sizes, scales)
-    if not found:
-        raise ValueError(f"{model.id} has {model.heads} heads: none of {list(sizes)} GPUs divides them")
+    possible = question.possible()
+    if not possible:
+        raise ValueError(
+            f"{question.model.id} has {question.model.heads} heads: none of {list(question.sizes)} GPUs divides them"
+        )
+    if question.gpu.nvlink:
+        return pick(options(question))
+    found = []
+    for size in sorted(possible):
+        found.append(question.answer(size))
+        if found[-1][1].serves:
+            return found[-1]
     return pick(found)
 
 

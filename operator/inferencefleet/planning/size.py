@@ -12,7 +12,7 @@ from inferencefleet.domain.observation import WorkloadState
 from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
-from inferencefleet.physics.tensor_parallel import choose
+from inferencefleet.physics.tensor_parallel import Question, choose
 
 UNCERTAINTY_Z = 0.84
 """The plan counts on the capacity that is exceeded with probability 80 %."""
@@ -51,18 +51,20 @@ def size(
 def _one_replica(
     fleet: Fleet, pool: Pool, fixed: int | None, lengths: LengthMix, scales: Scales
 ) -> tuple[ReplicaShape, ReplicaCapacity]:
-    limits = fleet.engine.limits
-    if fixed is None:
-        sizes = [size for size in TENSOR_PARALLEL_SIZES if size <= pool.gpus_per_node]
-        return choose(fleet.model, pool.gpu, fleet.weights, fleet.kv_cache, limits, lengths, fleet.slos, sizes, scales)
-    shape = ReplicaShape(
+    question = Question(
         model=fleet.model,
         gpu=pool.gpu,
-        tensor_parallel=fixed,
         weights=fleet.weights,
         kv_cache=fleet.kv_cache,
-        limits=limits,
+        limits=fleet.engine.limits,
+        lengths=lengths,
+        slos=fleet.slos,
+        sizes=[size for size in TENSOR_PARALLEL_SIZES if size <= pool.gpus_per_node],
+        scales=scales,
     )
+    if fixed is None:
+        return choose(question)
+    shape = question.shape(fixed)
     if fixed > pool.gpus_per_node:
         return shape, _larger_than_a_node(fixed, pool)
     return shape, replica_capacity(shape, lengths, fleet.slos, scales)

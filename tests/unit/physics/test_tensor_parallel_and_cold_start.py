@@ -1,23 +1,39 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from inferencefleet.catalog import gpu, model
 from inferencefleet.domain.capacity import EngineLimits, Limit
 from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.slo import Slo
 from inferencefleet.physics.cold_start import cold_start_s
-from inferencefleet.physics.tensor_parallel import Option, choose, divides, options, per_gpu
+from inferencefleet.physics.tensor_parallel import Option, Question, choose, divides, options, per_gpu
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
 BF16 = NumberFormat.BF16
 
 
+def question(id: str, gpu_name: str, weights: NumberFormat = BF16, slos: Sequence[Slo] = CHAT_SLOS) -> Question:
+    return Question(
+        model=model(id),
+        gpu=gpu(gpu_name),
+        weights=weights,
+        kv_cache=BF16,
+        limits=EngineLimits(),
+        lengths=chat(),
+        slos=slos,
+    )
+
+
 def chosen(id: str, gpu_name: str, weights: NumberFormat = BF16) -> Option:
-    return choose(model(id), gpu(gpu_name), weights, BF16, EngineLimits(), chat(), CHAT_SLOS)
+    return choose(question(id, gpu_name, weights))
 
 
 def test_the_choice_is_the_smallest_size_nearly_as_good_for_each_gpu_as_the_best() -> None:
-    found = options(model("Qwen/Qwen3-32B"), gpu("H100"), BF16, BF16, EngineLimits(), chat(), CHAT_SLOS)
+    found = options(question("Qwen/Qwen3-32B", "H100"))
     best = max(per_gpu(option) for option in found)
     pick = chosen("Qwen/Qwen3-32B", "H100")
     assert per_gpu(pick) >= 0.9 * best
@@ -27,7 +43,7 @@ def test_the_choice_is_the_smallest_size_nearly_as_good_for_each_gpu_as_the_best
 
 def test_a_small_model_stays_on_one_gpu() -> None:
     relaxed = (slo("itl", 95, 0.2),)
-    pick = choose(model("Qwen/Qwen3-8B"), gpu("H200"), BF16, BF16, EngineLimits(), chat(), relaxed)
+    pick = choose(question("Qwen/Qwen3-8B", "H200", slos=relaxed))
     assert pick[0].tensor_parallel == 1
 
 
@@ -43,6 +59,11 @@ def test_a_model_that_fits_nowhere_comes_back_as_the_refusal_of_the_largest_size
     replica, capacity = chosen("moonshotai/Kimi-K2-Instruct", "A100", NumberFormat.FP8)
     assert replica.tensor_parallel == 8
     assert capacity.binding is Limit.MODEL_TOO_LARGE
+
+
+def test_a_model_that_no_size_divides_is_refused_with_its_heads() -> None:
+    with pytest.raises(ValueError, match=r"Qwen/Qwen3-8B has 32 heads: none of \[3, 5\] GPUs divides them"):
+        choose(replace(question("Qwen/Qwen3-8B", "H100"), sizes=(3, 5)))
 
 
 @pytest.mark.parametrize(("id", "size", "possible"), [("Qwen/Qwen3.5-27B", 8, True), ("Qwen/Qwen3.5-27B", 16, False)])
