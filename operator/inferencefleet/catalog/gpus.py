@@ -10,16 +10,15 @@ from typing import Any
 
 import yaml
 
+from inferencefleet.catalog import gpu_file
 from inferencefleet.catalog.errors import UnknownGpu, closest
-from inferencefleet.domain.hardware import Efficiency, GpuSpec, Link, NumberFormat
-
-GIB = float(2**30)
-SOURCE = "NVIDIA datasheet; efficiencies fitted to aiconfigurator-core 0.12 operator data (Apache-2.0), 2026-08"
+from inferencefleet.catalog.gpu_file import GIB
+from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 
 
 def gpu(name: str) -> GpuSpec:
     """The GPU of this catalogue name, alias or `nvidia.com/gpu.product` label (case does not matter)."""
-    found = _names().get(_normal(name))
+    found = _names().get(gpu_file.normal(name))
     if found is None:
         near = ", ".join(closest(name, gpus()))
         raise UnknownGpu(
@@ -32,7 +31,7 @@ def gpu(name: str) -> GpuSpec:
 @cache
 def gpus() -> Mapping[str, GpuSpec]:
     """All built-in GPUs by catalogue name."""
-    return MappingProxyType({name: _spec(name, raw) for name, raw in _data().items()})
+    return MappingProxyType(gpu_file.specs(_data()))
 
 
 def gpu_from_values(
@@ -75,51 +74,13 @@ def gpu_from_values(
     )
 
 
-def _normal(name: str) -> str:
-    # Labels, spec values and people disagree on case, blanks and underscores only.
-    return name.strip().lower().replace(" ", "-").replace("_", "-")
-
-
 @cache
 def _names() -> Mapping[str, str]:
-    names = {_normal(name): name for name in _data()}
-    names |= {_normal(alias): name for name, raw in _data().items() for alias in raw["aliases"]}
-    return names
+    return gpu_file.names(_data())
 
 
 @cache
 def _data() -> Mapping[str, Any]:
     text = resources.files("inferencefleet.catalog").joinpath("data/gpus.yaml").read_text(encoding="utf-8")
-    data: Mapping[str, Any] = yaml.safe_load(text)["gpus"]
+    data: Mapping[str, Any] = yaml.safe_load(text)
     return data
-
-
-def _spec(name: str, raw: Mapping[str, Any]) -> GpuSpec:
-    return GpuSpec(
-        name=name,
-        memory_bytes=raw["memoryGiB"] * GIB,
-        bandwidth_bytes_per_s=raw["bandwidthGBps"] * 1e9,
-        peak_flops=MappingProxyType({NumberFormat(k): v * 1e12 for k, v in raw["peakTflops"].items()}),
-        efficiency=MappingProxyType({NumberFormat(k): _efficiency(v) for k, v in raw["efficiency"].items()}),
-        kv_bandwidth_efficiency=raw["kvBandwidthEfficiency"],
-        attention_compute_efficiency=raw["attentionComputeEfficiency"],
-        links=MappingProxyType(
-            {
-                int(size): Link(latency_s=link["latencyUs"] * 1e-6, bandwidth_bytes_per_s=link["bandwidthGBps"] * 1e9)
-                for size, link in raw["links"].items()
-            }
-        ),
-        nvlink=raw.get("nvlink", True),
-        layer_overhead_s=raw["layerOverheadUs"] * 1e-6,
-        moe_layer_overhead_s=raw["moeLayerOverheadUs"] * 1e-6,
-        source=SOURCE,
-    )
-
-
-def _efficiency(raw: Mapping[str, float]) -> Efficiency:
-    return Efficiency(
-        bandwidth=raw["bandwidth"],
-        compute=raw["compute"],
-        moe_bandwidth=raw["moeBandwidth"],
-        moe_compute=raw["moeCompute"],
-    )

@@ -19,6 +19,17 @@ class NumberFormat(StrEnum):
     MXFP4 = "mxfp4"
 
 
+class DataConfidence(StrEnum):
+    """How near the kernel efficiencies of a GPU are to measurements on that GPU."""
+
+    MEASURED = "Measured"
+    """Kernels were measured on this GPU."""
+    BORROWED = "Borrowed"
+    """Taken from a GPU of the same architecture."""
+    DATASHEET = "Datasheet"
+    """Only the datasheet is known; fractions of its peaks are a guess."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
     """Fraction of the datasheet peak that real kernels reach for one weight format."""
@@ -66,4 +77,9 @@ class GpuSpec:
     layer_overhead_s: float = 35e-6
     moe_layer_overhead_s: float = 45e-6
     source: str = ""
-    """Where the numbers are from, with a date."""
+    """Where the numbers are from, with a date, in one sentence."""
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False, compare=False)
+    """By value name as in the data file (`bandwidthGBps`, `peakTflops.fp8`, `links.2.latencyUs`): source and date."""
+    confidence: DataConfidence = field(default=DataConfidence.MEASURED, compare=False)
+    note: str = field(default="", compare=False)
+    """What a careful reader should know of these numbers; empty when nothing."""
