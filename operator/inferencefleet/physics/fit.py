@@ -26,7 +26,7 @@ PRIOR_SD_LOG = (0.15, 0.25, 0.4, 0.5)
 """How far each constant is from 1 before anything is measured (section 6.5; the last one is ours: TTFT is off by about
 40 % uncalibrated, section 4)."""
 NOISE_SD_LOG = 0.05
-"""Spread of one window's mean latency around the truth; a residual far above it counts with its size, not its square."""
+"""Spread of a window's mean latency around the truth; a residual far above it counts with its size, not its square."""
 LOWEST, HIGHEST = 1 / 3, 3.0
 """Bounds of every constant: beyond them something else is wrong."""
 LARGEST_CONDITION = 1000.0
