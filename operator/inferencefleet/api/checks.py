@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from inferencefleet.api.flags import OWNED_FLAGS, flag_of
+from inferencefleet.api.fleet_engine import NEEDS_NO_DRAFTER, EngineBlock, SpeculativeBlock
 from inferencefleet.api.fleet_v1alpha1 import FleetSpec, LengthBlock
 from inferencefleet.api.pool_v1alpha1 import PoolSpec
 from inferencefleet.api.problems import problem
@@ -150,9 +151,37 @@ def _engine_problems(spec: FleetSpec) -> Iterator[Problem]:
             f"each "
             "step, so lower maxNumSeqs or raise maxNumBatchedTokens.",
         )
+    if engine.speculative is not None:
+        yield from _speculative_problems(engine, engine.speculative)
     for index, argument in enumerate(engine.extra_args):
         if (cure := OWNED_FLAGS.get(flag_of(argument))) is not None:
             yield problem(f"spec.engine.extraArgs[{index}]", argument, f"is refused as an extra argument: {cure}.")
+
+
+def _speculative_problems(engine: EngineBlock, block: SpeculativeBlock) -> Iterator[Problem]:
+    needs_none = block.method in NEEDS_NO_DRAFTER
+    if not needs_none and block.model is None:
+        yield problem(
+            "spec.engine.speculative.method",
+            block.method.value,
+            "needs a drafter; name it in spec.engine.speculative.model (a Hugging Face id), or use ngram, which drafts "
+            "from the prompt.",
+        )
+    if needs_none and block.model is not None:
+        yield problem(
+            "spec.engine.speculative.model",
+            block.model,
+            f"is not used by method {block.method}; remove it, or choose eagle, eagle3, medusa or draft_model.",
+        )
+    most = engine.max_num_batched_tokens // engine.max_num_seqs - 1
+    if block.tokens > most:
+        yield problem(
+            "spec.engine.speculative.tokens",
+            block.tokens,
+            f"is more than a step can verify: {engine.max_num_seqs} requests (maxNumSeqs) with so many drafts each, "
+            f"and one token of their own, are above maxNumBatchedTokens, {engine.max_num_batched_tokens}; lower tokens "
+            f"or maxNumSeqs.",
+        )
 
 
 def _length_problems(name: str, lengths: LengthBlock) -> Iterator[Problem]:

@@ -11,12 +11,22 @@ from pydantic import ValidationError
 
 from inferencefleet import catalog
 from inferencefleet.api.checks import fleet_problems
+from inferencefleet.api.convert_speculative import speculative_terms
 from inferencefleet.api.fleet_engine import KvCacheFormat, ModelBlock
 from inferencefleet.api.fleet_v1alpha1 import ExpectedBlock, FleetSpec, InferenceFleet, ScalingBlock
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration
 from inferencefleet.domain.capacity import EngineLimits
-from inferencefleet.domain.fleet import EngineTerms, ExpectedTraffic, Fleet, FleetKey, Problem, ScalingTerms, SpotTerms
+from inferencefleet.domain.fleet import (
+    EngineTerms,
+    ExpectedTraffic,
+    Fleet,
+    FleetKey,
+    Problem,
+    ScalingTerms,
+    SpeculativeTerms,
+    SpotTerms,
+)
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
@@ -43,6 +53,9 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
     lengths = _lengths(spec.traffic.expected)
     if isinstance(lengths, Problem):
         return (lengths,)
+    speculative = speculative_terms(spec.engine.speculative, model)
+    if isinstance(speculative, Problem):
+        return (speculative,)
     return Fleet(
         key=key,
         uid=uid,
@@ -51,7 +64,7 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
         served_name=spec.model.served_name or spec.model.id,
         weights=spec.model.weights or model.native_weights,
         kv_cache=NumberFormat.FP8 if spec.model.kv_cache is KvCacheFormat.FP8 else NumberFormat.BF16,
-        engine=_engine(spec, length),
+        engine=_engine(spec, length, speculative),
         slos=tuple(
             sorted(
                 Slo(metric=slo.metric, percentile=slo.percentile, target_s=parse_duration(slo.target))
@@ -138,7 +151,7 @@ def _lengths(expected: ExpectedBlock) -> LengthMix | Problem:
         return problem("spec.traffic.expected", f"{prompt.mean:g}/{output.mean:g}", str(error))
 
 
-def _engine(spec: FleetSpec, model_len_tokens: int) -> EngineTerms:
+def _engine(spec: FleetSpec, model_len_tokens: int, speculative: SpeculativeTerms | None) -> EngineTerms:
     engine = spec.engine
     size = engine.tensor_parallel_size
     return EngineTerms(
@@ -151,6 +164,7 @@ def _engine(spec: FleetSpec, model_len_tokens: int) -> EngineTerms:
             max_model_len_tokens=model_len_tokens,
         ),
         prefix_caching=engine.prefix_caching,
+        speculative=speculative,
         extra_args=tuple(engine.extra_args),
         env=tuple(MappingProxyType(variable.to_json()) for variable in engine.env),
         drain_s=parse_duration(spec.scaling.drain),

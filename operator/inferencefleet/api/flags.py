@@ -20,6 +20,7 @@ _BY_FIELD = {
     "set spec.engine.maxNumBatchedTokens": ("--max-num-batched-tokens",),
     "set spec.engine.gpuMemoryUtilization": ("--gpu-memory-utilization", "--kv-cache-memory-bytes"),
     "set spec.engine.prefixCaching": ("--enable-prefix-caching", "--no-enable-prefix-caching"),
+    "set spec.engine.speculative": ("--speculative-config", "-sc", "--spec-method", "--spec-model", "--spec-tokens"),
     "set spec.scaling.drain": ("--shutdown-timeout",),
     "the operator chooses the address and the port of the server; remove it": ("--host", "--port", "--uds"),
     "a replica is one pod with tensor parallelism only; remove it": (
@@ -38,5 +39,5 @@ OWNED_FLAGS: Mapping[str, str] = MappingProxyType({flag: cure for cure, flags in
 
 
 def flag_of(argument: str) -> str:
-    """`--max_num_seqs=64` -> `--max-num-seqs`: vLLM takes underscores for dashes."""
-    return argument.partition("=")[0].replace("_", "-")
+    """`--max_num_seqs=64` -> `--max-num-seqs`: vLLM takes underscores for dashes, and `--flag.key=value` for JSON."""
+    return argument.partition("=")[0].partition(".")[0].replace("_", "-")

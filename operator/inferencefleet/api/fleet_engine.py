@@ -9,10 +9,13 @@ from pydantic import Field
 
 from inferencefleet.api.base import ApiModel, Extra, Image, ModelId, VariableName, marks, rule, rules, unless_set
 from inferencefleet.api.flags import OWNED_FLAGS
+from inferencefleet.domain.fleet import SpeculativeMethod
 from inferencefleet.domain.hardware import NumberFormat
 
 _OWNED = "[" + ", ".join(f"'{flag}'" for flag in OWNED_FLAGS) + "]"
-_IS_OWNED = f"arg.split('=')[0].replace('_', '-') in {_OWNED}"
+_IS_OWNED = f"arg.split('=')[0].split('.')[0].replace('_', '-') in {_OWNED}"
+NEEDS_NO_DRAFTER = frozenset({SpeculativeMethod.NGRAM, SpeculativeMethod.MTP})
+_NO_DRAFTER = "self.method in ['ngram', 'mtp']"
 
 TensorParallelSize = Annotated[
     Literal["auto", 1, 2, 4, 8], Extra({"enum": ["auto", 1, 2, 4, 8]} | marks(int_or_string=True))
@@ -77,14 +80,69 @@ class EnvVar(ApiModel):
     )
 
 
+class SpeculativeBlock(ApiModel):
+    model_config = rules(
+        rule(
+            f"{_NO_DRAFTER} || has(self.model)",
+            "method {self.method} needs a drafter: name it in model (a Hugging Face id), or use ngram, which drafts "
+            "from the prompt.",
+            at=".method",
+        ),
+        rule(
+            f"!({_NO_DRAFTER}) || !has(self.model)",
+            "model is {self.model}, and method {self.method} uses no drafter of its own: remove model, or choose "
+            "eagle, eagle3, medusa or draft_model.",
+            at=".model",
+        ),
+    )
+
+    method: SpeculativeMethod = Field(
+        description="Who drafts. ngram: the prompt itself, for answers that repeat it (code edits, summaries). eagle, "
+        "eagle3, medusa: a trained head that fits this model. mtp: prediction layers of the checkpoint. draft_model: "
+        "a small model of the same vocabulary.",
+    )
+    model: ModelId | None = Field(
+        None, description="Hugging Face id of the drafter; for eagle, eagle3, medusa and draft_model only."
+    )
+    tokens: int = Field(
+        3,
+        ge=1,
+        le=16,
+        description="Tokens drafted per request and step. More pay only at a high acceptance. Default 3.",
+    )
+    acceptance: float = Field(
+        0.6,
+        ge=0,
+        le=1,
+        description="The share of drafted tokens that the plan assumes to be accepted, given that the one before was: "
+        "an answer gains (1 - a^(tokens+1)) / (1 - a) tokens per step. It falls with temperature and with unfamiliar "
+        "prompts. Measure it; below 0.6 drafts rarely pay. Default 0.6.",
+    )
+    draft_cost_ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Time of drafting one token as a share of one step of the model. Default: from the sizes of both; "
+        "needed for a draft model that is not in the built-in catalogue.",
+    )
+
+
 class EngineBlock(ApiModel):
     model_config = rules(
+        rule(
+            f"{unless_set('speculative', 'maxNumSeqs', 'maxNumBatchedTokens')} || !has(self.speculative.tokens) || "
+            "self.maxNumSeqs * (self.speculative.tokens + 1) <= self.maxNumBatchedTokens",
+            "speculative.tokens is {self.speculative.tokens}: {self.maxNumSeqs} requests (maxNumSeqs) with so many "
+            "drafts each, and one token of their own, are more than maxNumBatchedTokens, {self.maxNumBatchedTokens}. "
+            "Lower speculative.tokens or maxNumSeqs.",
+            at=".speculative.tokens",
+        ),
         rule(
             f"{unless_set('maxNumSeqs', 'maxNumBatchedTokens')} || self.maxNumSeqs <= self.maxNumBatchedTokens",
             "maxNumSeqs is {self.maxNumSeqs}, above maxNumBatchedTokens, {self.maxNumBatchedTokens}: every running "
             "request needs one token of each step. Lower maxNumSeqs or raise maxNumBatchedTokens.",
             at=".maxNumSeqs",
-        )
+        ),
     )
 
     image: Image = Field(
@@ -120,6 +178,12 @@ class EngineBlock(ApiModel):
         True,
         description="Keep the KV cache of finished prompts, so that a prompt with the same beginning skips that work. "
         "Default true.",
+    )
+    speculative: SpeculativeBlock | None = Field(
+        None,
+        description="Speculative decoding: each step drafts some tokens and verifies them at once. It shortens answers "
+        "when few requests run; under load the drafts take compute from other requests and can lower capacity. Plans "
+        "with it are marked low confidence until measured. Default: off.",
     )
     extra_args: list[Annotated[str, Field(min_length=1, max_length=1000)]] = Field(
         default_factory=list,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from inferencefleet.domain.capacity import EngineLimits
+from inferencefleet.domain.capacity import EngineLimits, Speculation
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
@@ -71,6 +71,29 @@ class ScalingTerms:
     """How far to look ahead; None = the cold start of the pool considered plus one period."""
 
 
+class SpeculativeMethod(StrEnum):
+    """Who drafts the tokens that the model then verifies; values are vLLM's names."""
+
+    NGRAM = "ngram"
+    """The prompt itself: what followed the same words before."""
+    EAGLE = "eagle"
+    EAGLE3 = "eagle3"
+    MEDUSA = "medusa"
+    MTP = "mtp"
+    """Prediction layers that are part of the checkpoint (DeepSeek V3, Qwen3-Next, GLM-4.5)."""
+    DRAFT_MODEL = "draft_model"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeculativeTerms:
+    """How vLLM drafts, and what the plan assumes of it."""
+
+    method: SpeculativeMethod
+    draft_model: str | None
+    """Hugging Face id of the drafter; None for methods that need none."""
+    assumed: Speculation
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineTerms:
     """How vLLM is started."""
@@ -80,6 +103,8 @@ class EngineTerms:
     """None = chosen by the planner for each GPU type."""
     limits: EngineLimits = EngineLimits()
     prefix_caching: bool = True
+    speculative: SpeculativeTerms | None = None
+    """None = one token for each sequence and step."""
     extra_args: tuple[str, ...] = ()
     env: tuple[Mapping[str, Any], ...] = ()
     """Kubernetes EnvVar objects, passed on as they are."""
@@ -87,6 +112,11 @@ class EngineTerms:
     """Time for running requests to finish after the endpoint is gone."""
     startup_s: float = 1800.0
     """Budget of the startup probe: image pull and a cold model load."""
+
+    @property
+    def speculation(self) -> Speculation | None:
+        """What `ReplicaShape.speculation` of this fleet's replicas is."""
+        return self.speculative.assumed if self.speculative else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from inferencefleet.adapters.kubernetes.workloads.vllm_args import CannotBuild, image_version, serve_args
-from inferencefleet.domain.capacity import EngineLimits
+from inferencefleet.domain.capacity import EngineLimits, Speculation
+from inferencefleet.domain.fleet import SpeculativeMethod, SpeculativeTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import Slo, SloMetric
 from tests.fakes.worlds import MODEL, a_fleet, a_shape
@@ -94,6 +95,56 @@ def test_a_format_that_vllm_cannot_convert_to_is_refused_with_a_way_out() -> Non
 
 def test_an_fp8_cache_is_asked_for_by_name() -> None:
     assert value_of(args_for(shape=a_shape(kv_cache=NumberFormat.FP8)), "--kv-cache-dtype") == "fp8"
+
+
+def speculative(method: str, model: str | None = None) -> SpeculativeTerms:
+    return SpeculativeTerms(
+        method=SpeculativeMethod(method),
+        draft_model=model,
+        assumed=Speculation(draft_tokens=4, acceptance=0.6, draft_cost_ratio=0.1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("terms", "config"),
+    [
+        (speculative("ngram"), {"method": "ngram", "num_speculative_tokens": 4}),
+        (speculative("mtp"), {"method": "mtp", "num_speculative_tokens": 4}),
+        (
+            speculative("eagle3", "acme/eagle3"),
+            {"method": "eagle3", "num_speculative_tokens": 4, "model": "acme/eagle3"},
+        ),
+    ],
+)
+def test_speculation_is_one_json_argument(terms: SpeculativeTerms, config: dict[str, Any]) -> None:
+    assert json.loads(value_of(args_for(speculative=terms), "--speculative-config") or "") == config
+
+
+def test_without_speculation_nothing_is_said_about_it() -> None:
+    assert "--speculative-config" not in args_for()
+
+
+@pytest.mark.parametrize(
+    ("image", "method", "known"),
+    [
+        ("vllm/vllm-openai:v0.8.5", "ngram", False),
+        ("vllm/vllm-openai:v0.9.1", "ngram", True),
+        ("vllm/vllm-openai:v0.11.0", "mtp", False),
+        ("vllm/vllm-openai:v0.12.0", "mtp", True),
+        ("vllm/vllm-openai:v0.9.2", "draft_model", True),
+        ("vllm/vllm-openai:v0.10.0", "draft_model", False),
+        ("vllm/vllm-openai:v0.13.0", "draft_model", False),
+        ("vllm/vllm-openai:v0.33.0", "draft_model", True),
+        ("vllm/vllm-openai:nightly", "draft_model", True),
+    ],
+)
+def test_an_image_that_cannot_speculate_so_is_refused_with_a_way_out(image: str, method: str, known: bool) -> None:
+    terms = speculative(method, "Qwen/Qwen3-0.6B" if method == "draft_model" else None)
+    if known:
+        assert "--speculative-config" in args_for(image, speculative=terms)
+    else:
+        with pytest.raises(CannotBuild, match=rf"does not know speculative decoding by {method}; use a newer image"):
+            args_for(image, speculative=terms)
 
 
 def test_the_arguments_of_the_user_come_last() -> None:

@@ -166,6 +166,42 @@ BAD_FLEETS = (
         ("spec.engine.extraArgs[0]='--max_num_seqs=64'", "set spec.engine.maxNumSeqs"),
     ),
     Bad(
+        "an extra argument that has a field, spelt as a key of its JSON",
+        fleet({"spec.engine.extraArgs": ["--speculative-config.method=ngram"]}),
+        ("spec.engine.extraArgs", '"--speculative-config.method=ngram"', "Use the field"),
+        ("spec.engine.extraArgs[0]='--speculative-config.method=ngram'", "set spec.engine.speculative"),
+    ),
+    Bad(
+        "speculation with a head that is not named",
+        fleet({"spec.engine.speculative": {"method": "eagle3"}}),
+        ("spec.engine.speculative.method", "method eagle3 needs a drafter", "use ngram"),
+        ("spec.engine.speculative.method='eagle3'", "name it in spec.engine.speculative.model", "use ngram"),
+    ),
+    Bad(
+        "speculation from the prompt with a drafter",
+        fleet({"spec.engine.speculative": {"method": "ngram", "model": "acme/eagle"}}),
+        ("spec.engine.speculative.model", "model is acme/eagle", "remove model"),
+        ("spec.engine.speculative.model='acme/eagle'", "is not used by method ngram", "remove it"),
+    ),
+    Bad(
+        "a speculative method that does not exist",
+        fleet({"spec.engine.speculative": {"method": "crystal_ball"}}),
+        ("spec.engine.speculative.method", 'Unsupported value: "crystal_ball"', '"draft_model"'),
+        ("spec.engine.speculative.method='crystal_ball'", "'ngram', 'eagle'"),
+    ),
+    Bad(
+        "more drafts than a step can verify",
+        fleet({"spec.engine.speculative": {"method": "ngram", "tokens": 8}, "spec.engine.maxNumBatchedTokens": 2048}),
+        ("spec.engine.speculative.tokens", "256 requests (maxNumSeqs)", "more than maxNumBatchedTokens, 2048"),
+        ("spec.engine.speculative.tokens='8'", "above maxNumBatchedTokens, 2048", "lower tokens or maxNumSeqs"),
+    ),
+    Bad(
+        "an acceptance in percent",
+        fleet({"spec.engine.speculative": {"method": "ngram", "acceptance": 60}}),
+        ("spec.engine.speculative.acceptance", "should be less than or equal to 1"),
+        ("spec.engine.speculative.acceptance='60'", "less than or equal to 1"),
+    ),
+    Bad(
         "more sequences than tokens in a step",
         fleet({"spec.engine.maxNumSeqs": 512, "spec.engine.maxNumBatchedTokens": 256}),
         ("spec.engine.maxNumSeqs", "maxNumSeqs is 512, above maxNumBatchedTokens, 256"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from inferencefleet.api import convert_fleet
 from inferencefleet.api.convert import fleet_from_manifest
-from inferencefleet.domain.fleet import Fleet, Mode, Problem, SpotPolicy
+from inferencefleet.domain.fleet import Fleet, Mode, Problem, SpeculativeMethod, SpotPolicy
 from inferencefleet.domain.hardware import NumberFormat
 from tests.unit.api.manifests import BAD_FLEETS, GONE, Bad, fleet
 
@@ -92,6 +92,43 @@ def test_everything_that_is_set_arrives() -> None:
     assert (found.spot.policy, found.scaling.horizon_s, found.engine.drain_s) == (SpotPolicy.NEVER, 90, 120)
     assert found.scaling.scale_down_stabilization_s == 0
     assert found.annotations == {"inferencefleet.io/paused": "true"}
+
+
+def test_without_speculation_a_step_gives_one_token() -> None:
+    assert good().engine.speculative is None
+    assert good().engine.speculation is None
+
+
+@pytest.mark.parametrize(
+    ("block", "cost"),
+    [
+        ({"method": "ngram"}, 0.0),
+        # one of 64 layers and the output head: (31.2e9 / 64 + 0.78e9) / 31.98e9 parameters
+        ({"method": "eagle3", "model": "acme/eagle3-qwen3-32b"}, 0.0396),
+        ({"method": "mtp"}, 0.0396),
+        ({"method": "medusa", "model": "acme/medusa"}, 0.0251),
+        ({"method": "draft_model", "model": "Qwen/Qwen3-0.6B"}, 0.0186),
+        ({"method": "draft_model", "model": "acme/own", "draftCostRatio": 0.1}, 0.1),
+    ],
+)
+def test_drafting_costs_what_the_shapes_of_both_models_say_unless_told(block: dict[str, Any], cost: float) -> None:
+    found = good({"spec.engine.speculative": block | {"tokens": 4, "acceptance": 0.7}}).engine.speculative
+    assert found is not None
+    assert (found.method, found.draft_model) == (SpeculativeMethod(block["method"]), block.get("model"))
+    assert (found.assumed.draft_tokens, found.assumed.acceptance) == (4, 0.7)
+    assert found.assumed.draft_cost_ratio == pytest.approx(cost, rel=0.01)
+
+
+def test_an_unknown_draft_model_needs_its_cost() -> None:
+    found = only_problem({"spec.engine.speculative": {"method": "draft_model", "model": "acme/tiny"}})
+    assert (found.code, found.field, found.value) == ("UnknownModel", "spec.engine.speculative.model", "acme/tiny")
+    assert "spec.engine.speculative.draftCostRatio" in found.sentence
+
+
+def test_a_draft_model_of_another_vocabulary_is_refused() -> None:
+    found = only_problem({"spec.engine.speculative": {"method": "draft_model", "model": "meta-llama/Llama-3.1-8B"}})
+    assert found.field == "spec.engine.speculative.model"
+    assert "vocabulary of 128,256 tokens, and Qwen/Qwen3-32B has 151,936" in found.sentence
 
 
 @pytest.mark.parametrize("bad", BAD_FLEETS, ids=str)

@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from inferencefleet.domain.capacity import ReplicaShape
-from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.fleet import Fleet, SpeculativeMethod, SpeculativeTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import SloMetric
 
@@ -21,6 +21,11 @@ Version = tuple[int, int]
 SHUTDOWN_TIMEOUT_SINCE: Version = (0, 18)
 QUIET_ENDPOINTS_SINCE: Version = (0, 16)
 HISTOGRAM_BUCKETS_SINCE: Version = (0, 33)
+SPECULATIVE_CONFIG_SINCE: Version = (0, 9)
+MTP_SINCE: Version = (0, 12)
+"""Before, each model family had a method name of its own."""
+WITHOUT_DRAFT_MODELS: tuple[Version, Version] = ((0, 10), (0, 13))
+"""First and last version whose engine raises NotImplementedError (vLLM issues 21797 and 31883)."""
 
 _QUANTIZED_ON_LOAD = {NumberFormat.FP8: "fp8"}
 """Formats into which vLLM turns a checkpoint of another format while it loads."""
@@ -77,6 +82,8 @@ def serve_args(fleet: Fleet, shape: ReplicaShape, shutdown_timeout_s: int) -> li
     args += ["--kv-cache-dtype", _kv_cache_dtype(shape)]
     args += _quantization(shape)
     args += ["--enable-prefix-caching" if fleet.engine.prefix_caching else "--no-enable-prefix-caching"]
+    if fleet.engine.speculative:
+        args += _speculative_config(fleet.engine.speculative, image)
     if knows(image, SHUTDOWN_TIMEOUT_SINCE):
         args += ["--shutdown-timeout", str(shutdown_timeout_s)]
     if knows(image, QUIET_ENDPOINTS_SINCE):
@@ -103,6 +110,23 @@ def _quantization(shape: ReplicaShape) -> list[str]:
         f"on load; name a checkpoint that is published in {shape.weights} in spec.model.id, or set spec.model.weights "
         f"to {native}"
     )
+
+
+def _speculative_config(terms: SpeculativeTerms, image: str) -> list[str]:
+    """Asked for by name, so also said to an image of unknown version; one that surely cannot is refused."""
+    version = image_version(image)
+    if version is not None:
+        since = MTP_SINCE if terms.method is SpeculativeMethod.MTP else SPECULATIVE_CONFIG_SINCE
+        first, last = WITHOUT_DRAFT_MODELS
+        if version < since or (terms.method is SpeculativeMethod.DRAFT_MODEL and first <= version <= last):
+            raise CannotBuild(
+                f"vLLM {version[0]}.{version[1]} ({image}) does not know speculative decoding by {terms.method}; use a "
+                f"newer image in spec.engine.image, or another method in spec.engine.speculative"
+            )
+    config: dict[str, Any] = {"method": terms.method.value, "num_speculative_tokens": terms.assumed.draft_tokens}
+    if terms.draft_model is not None:
+        config["model"] = terms.draft_model
+    return ["--speculative-config", json.dumps(config, separators=(",", ":"))]
 
 
 def _histogram_buckets(fleet: Fleet) -> list[str]:
