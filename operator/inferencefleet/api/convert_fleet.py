@@ -50,12 +50,9 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
     length = spec.model.max_model_len or min(model.max_context_tokens, DEFAULT_MODEL_LEN_TOKENS)
     if found := (*_unloadable(spec.model, model), *_too_long(spec, model, length)):
         return found
-    lengths = _lengths(spec.traffic.expected)
-    if isinstance(lengths, Problem):
-        return (lengths,)
-    speculative = speculative_terms(spec.engine.speculative, model)
-    if isinstance(speculative, Problem):
-        return (speculative,)
+    lengths, speculative = _lengths(spec.traffic.expected), speculative_terms(spec.engine.speculative, model)
+    if isinstance(lengths, Problem) or isinstance(speculative, Problem):
+        return tuple(each for each in (lengths, speculative) if isinstance(each, Problem))
     return Fleet(
         key=key,
         uid=uid,

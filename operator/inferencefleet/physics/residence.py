@@ -14,6 +14,7 @@ from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.prefill import chunk_budget, chunk_count, extension_s, mean_attended_tokens, new_tokens
+from inferencefleet.physics.speculation import tokens_per_step, verified_tokens
 from inferencefleet.physics.step import StepModel
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,8 @@ class Load:
     context_tokens: float
     """Mean cached tokens of a resident sequence."""
     context_rms_tokens: float
+    tokens_per_step: float = 1.0
+    """What one sequence gains in one step: above 1 with speculative decoding. ITL is the time between steps."""
 
     def at(self, rate: float, values: Floats) -> Floats:
         """`values` (k, ...) interpolated at an arrival rate."""
@@ -103,13 +106,14 @@ def load(
     seqs = np.unique(np.minimum(seqs, most_seqs))
     busy = np.maximum(seqs, 1.0)
     decode = step.seconds_array(busy, busy * context)
-    budget = chunk_budget(shape.limits.max_num_batched_tokens, busy)
+    budget = chunk_budget(shape.limits.max_num_batched_tokens, busy * verified_tokens(shape.speculation))
     new = new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio)
     chunks = chunk_count(new, budget[:, None])
     extension = extension_s(step, busy[:, None], lengths.prompt_tokens, lengths.prefix_hit_ratio, budget[:, None])
     mean_extension, mean_chunks = extension.mean(axis=1), chunks.mean(axis=1)
-    tokens_after_first = max(lengths.mean_output_tokens - 1.0, 0.0)
-    residence = (tokens_after_first + mean_chunks) * decode + busy * mean_extension
+    gain = tokens_per_step(shape.speculation)
+    steps_after_first = max(lengths.mean_output_tokens - 1.0, 0.0) / gain
+    residence = (steps_after_first + mean_chunks) * decode + busy * mean_extension
     return Load(
         step=step,
         lengths=lengths,
@@ -120,9 +124,10 @@ def load(
         chunks=chunks,
         budget=budget,
         residence_s=residence,
-        itl_mean_s=decode + (busy - 1) * mean_extension / max(tokens_after_first, 1.0),
+        itl_mean_s=decode + (busy - 1) * mean_extension / max(steps_after_first, 1.0),
         context_tokens=context,
         context_rms_tokens=context_rms,
+        tokens_per_step=gain,
     )
 
 
@@ -136,7 +141,8 @@ def itl_percentiles_s(state: Load, percentiles: Iterable[int]) -> dict[int, Floa
     """
     others = state.seqs[:, None]
     chunks = state.chunks.mean(axis=1)
-    arrivals = state.seqs * chunks / (max(state.lengths.mean_output_tokens - 1.0, 0.0) + chunks)
+    steps_after_first = max(state.lengths.mean_output_tokens - 1.0, 0.0) / state.tokens_per_step
+    arrivals = state.seqs * chunks / (steps_after_first + chunks)
     spread = np.sqrt(others) * _step_sample()[2]
     seqs = 1.0 + np.maximum(0.0, others + spread)
     context = state.context_tokens * (1.0 + others) + state.context_rms_tokens * spread

@@ -29,6 +29,11 @@ def tokens_per_step(speculation: Speculation | None) -> float:
     return sum(speculation.acceptance**drafted for drafted in range(speculation.draft_tokens + 1))
 
 
+def verified_tokens(speculation: Speculation | None) -> int:
+    """Tokens that one decoding sequence brings to a step: its own and the drafted ones."""
+    return 1 if speculation is None else 1 + speculation.draft_tokens
+
+
 def tpot_s(itl_s: float, speculation: Speculation | None) -> float:
     """Mean time per output token where `itl_s` is the time between steps, which is what vLLM's ITL metric shows."""
     return itl_s / tokens_per_step(speculation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape, Scales
+from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape, Scales, Speculation
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
@@ -39,6 +39,7 @@ class Question:
     sizes: Sequence[int] = SIZES
     """Tensor-parallel sizes that may be used; the engine cannot split every model over each of them."""
     scales: Scales = _PRIOR
+    speculation: Speculation | None = None
 
     def shape(self, size: int) -> ReplicaShape:
         """The replica that spans `size` GPUs."""
@@ -49,6 +50,7 @@ class Question:
             weights=self.weights,
             kv_cache=self.kv_cache,
             limits=self.limits,
+            speculation=self.speculation,
         )
 
     def answer(self, size: int) -> Option:

@@ -77,7 +77,7 @@ def latencies(state: Load, rate: float, ttft_scale: float = 1.0) -> Latencies:
     running = -np.expm1(-float(state.at(rate, state.seqs)))
     ttft = REQUEST_OVERHEAD_S + waits + phase * decode * running + own[order]
     itl = float(state.at(rate, state.itl_mean_s))
-    after_first = np.maximum(state.lengths.output_tokens - 1.0, 0.0) * itl
+    after_first = np.maximum(state.lengths.output_tokens - 1.0, 0.0) / state.tokens_per_step * itl
     return Latencies(
         ttft_s=ttft,
         e2e_s=ttft * ttft_scale + after_first[order],

@@ -61,6 +61,7 @@ def _one_replica(
         slos=fleet.slos,
         sizes=[size for size in TENSOR_PARALLEL_SIZES if size <= pool.gpus_per_node],
         scales=scales,
+        speculation=fleet.engine.speculation,
     )
     if fixed is None:
         return choose(question)
@@ -82,13 +83,17 @@ def _larger_than_a_node(fixed: int, pool: Pool) -> ReplicaCapacity:
     )
 
 
+def planned_share(headroom: float, sigma_log: float) -> float:
+    """Share of a modelled capacity that a plan counts on: headroom x what is exceeded with probability 80 %."""
+    return headroom * math.exp(-UNCERTAINTY_Z * sigma_log)
+
+
 def _priced(fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales) -> Sizing:
-    trust = math.exp(-UNCERTAINTY_Z * scales.sigma_log)
     return Sizing(
         pool=pool.name,
         shape=shape,
         capacity=capacity,
-        planned_requests_per_s=capacity.requests_per_s * fleet.scaling.headroom * trust,
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.headroom, scales.sigma_log),
         marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
         price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
     )
