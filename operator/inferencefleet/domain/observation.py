@@ -92,6 +92,56 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PoolWindow:
+    """What the engines of one pool did over the rate window, summed over them; None = unknown.
+
+    The rate of a latency's sum is a mean number of requests in that phase (Little's law): seconds spent each second.
+    """
+
+    window_s: float
+    requests_per_s: float | None = None
+    """Finished and not aborted."""
+    prompts_per_s: float | None = None
+    """First tokens."""
+    prompt_tokens_per_s: float | None = None
+    """Of prompts as they were sent, cached tokens included."""
+    output_tokens_per_s: float | None = None
+    scheduled_tokens_per_s: float | None = None
+    """Prompt tokens that were computed plus tokens generated."""
+    prefix_hit_ratio: float | None = None
+    preemptions_per_s: float | None = None
+    itl_seconds_per_s: float | None = None
+    itl_intervals_per_s: float | None = None
+    prefill_seconds_per_s: float | None = None
+    prefills_per_s: float | None = None
+    ttft_seconds_per_s: float | None = None
+    running_early: float | None = None
+    running_late: float | None = None
+    """Mean of the gauge over the first and the second half of the window."""
+    waiting_mean: float | None = None
+    resets: float | None = None
+    """Counters that started again: processes that did."""
+    models: tuple[str, ...] = ()
+    """Model names that the engines report; empty = unknown."""
+
+    @property
+    def itl_mean_s(self) -> float | None:
+        return _ratio(self.itl_seconds_per_s, self.itl_intervals_per_s)
+
+    @property
+    def prefill_mean_s(self) -> float | None:
+        return _ratio(self.prefill_seconds_per_s, self.prefills_per_s)
+
+    @property
+    def ttft_mean_s(self) -> float | None:
+        return _ratio(self.ttft_seconds_per_s, self.prompts_per_s)
+
+
+def _ratio(over: float | None, under: float | None) -> float | None:
+    return over / under if over is not None and under is not None and under > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMetrics:
     """Engine gauges of one fleet in one pool, summed over its pods unless said otherwise."""
 
@@ -101,6 +151,8 @@ class PoolMetrics:
     waiting: float
     kv_cache_usage_mean: float | None
     kv_cache_usage_max: float | None
+    window: PoolWindow | None = None
+    """None when nothing but the gauges could be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

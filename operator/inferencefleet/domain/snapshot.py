@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from inferencefleet.domain.calibration import ShapeCalibration
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
 from inferencefleet.domain.pool import PoolState
@@ -21,6 +22,8 @@ class FleetMemory:
     """(epoch seconds, replicas) inside the stabilization windows, as the HorizontalPodAutoscaler keeps them."""
     placed: int | None = None
     """Replicas decided at the last tick, without those that only stand in for doomed ones."""
+    calibration: tuple[ShapeCalibration, ...] = ()
+    """What engines taught about each shape, by pool; sorted. Lost, it is the prior again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

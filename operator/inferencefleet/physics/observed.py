@@ -1,0 +1,69 @@
+"""What the physics says about a window that was observed: latencies at the batch as it was, without a queue model.
+
+ITL = T_d(n) / (1 - lambda ext), where `lambda ext` is the share of time that prompt chunks take from decoding (sizing
+physics, section 6.3). The batch is an input, so errors of a queue model do not mix with errors of the step time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencefleet.domain.calibration import ShapeKey, Window
+from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.physics.prefill import chunk_budget, chunk_count
+from inferencefleet.physics.step import StepModel
+
+Floats = NDArray[np.float64]
+
+BUSIEST = 0.9
+"""Largest share of prefill that is believed: beyond, an engine would not be in a steady state."""
+
+
+class Observed:
+    """Windows as arrays of shape (n,), so that one question answers for all."""
+
+    def __init__(self, shape: ReplicaShape, windows: Sequence[Window]) -> None:
+        self._shape = shape
+        # A token interval needs a sequence: an engine that idles half of the time still decodes at a batch of one.
+        self._seqs = np.maximum(1.0, np.array([window.decode_seqs for window in windows]))
+        self._context = self._seqs * np.array([window.context_tokens for window in windows])
+        self._prompts_per_s = np.array([window.prompts_per_s for window in windows])
+        self._new = np.array([window.new_tokens for window in windows])
+        self._attended = np.array([window.attended_tokens for window in windows])
+        self._chunks = chunk_count(self._new, chunk_budget(shape.limits.max_num_batched_tokens, self._seqs))
+
+    def itl_s(self, scales: Scales) -> Floats:
+        """Mean inter-token latency, seconds, shape (n,)."""
+        decode, extension = self._step_and_extension(scales)
+        return np.asarray(decode / (1 - np.minimum(BUSIEST, self._prompts_per_s * extension)))
+
+    def prefill_s(self, scales: Scales) -> Floats:
+        """Mean time from being scheduled to the first token, seconds, shape (n,): own chunks, and others' beside."""
+        decode, extension = self._step_and_extension(scales)
+        busy = np.minimum(BUSIEST, self._prompts_per_s * extension)
+        return np.asarray((self._chunks * decode + extension) * (1 + busy))
+
+    def _step_and_extension(self, scales: Scales) -> tuple[Floats, Floats]:
+        """Seconds of a step without prefill, and what one prompt adds to the steps that carry it."""
+        step = StepModel(self._shape, scales)
+        decode = step.seconds_array(self._seqs, self._context)
+        with_chunk = step.seconds_array(self._seqs, self._context, self._new / self._chunks, self._attended)
+        return decode, np.asarray(self._chunks * (with_chunk - decode))
+
+
+def shape_key(shape: ReplicaShape) -> ShapeKey:
+    """Which shape it is. The fingerprint follows the modelled step times: whatever changes them is another shape."""
+    seqs, prefill = np.array([1.0, 32.0, 256.0, 32.0]), np.array([0.0, 0.0, 0.0, 2048.0])
+    times = StepModel(shape).seconds_array(seqs, 1000.0 * seqs, prefill, 1024.0)
+    budget = shape.limits.max_num_batched_tokens
+    said = f"{shape.weights} {shape.kv_cache} {budget} {shape.speculation} " + " ".join(f"{time:.3e}" for time in times)
+    return ShapeKey(
+        model=shape.model.id,
+        gpu=shape.gpu.name,
+        tensor_parallel=shape.tensor_parallel,
+        fingerprint=blake2b(said.encode(), digest_size=4).hexdigest(),
+    )
