@@ -1,0 +1,1 @@
+"""Parts of `python -m benchmarks.accuracy`: from rows of measured runs to tables of errors."""
