@@ -77,7 +77,7 @@ class Engine:
 
     def __init__(self, config: EngineConfig, step_time: StepTime, seed: int) -> None:
         self.config = config
-        self.metrics = EngineMetrics(config.max_model_len_tokens)
+        self.metrics = EngineMetrics(config.max_model_len_tokens, config.frontend_s)
         self.kv = KvBlocks(config.kv_blocks, config.block_size)
         self.waiting: deque[Request] = deque()
         self.running: dict[int, Request] = {}

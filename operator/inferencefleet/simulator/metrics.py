@@ -21,7 +21,8 @@ FINISH_REASONS = ("stop", "length", "abort", "error", "repetition")
 class EngineMetrics:
     """Counters and histograms; gauges are read off the engine when asked for."""
 
-    def __init__(self, max_model_len_tokens: int) -> None:
+    def __init__(self, max_model_len_tokens: int, frontend_s: float = 0.0) -> None:
+        self._frontend_s = frontend_s
         tokens = token_bounds(max_model_len_tokens)
         self.prompt_tokens = 0
         self.cached_tokens = 0
@@ -80,7 +81,8 @@ class EngineMetrics:
         self.request_choices.observe(1)
         self.e2e.observe(last - request.queued_s)
         self.queue.observe(scheduled - request.queued_s)
-        self.inference.observe(last - scheduled)
-        self.prefill.observe(first - scheduled)
+        # The engine core stamps phases; what the API server adds to a first token is in TTFT and e2e only.
+        self.inference.observe(last - scheduled - self._frontend_s)
+        self.prefill.observe(first - scheduled - self._frontend_s)
         self.decode.observe(last - first)
         self.time_per_output_token.observe((last - first) / (request.generated - 1) if request.generated > 1 else 0.0)

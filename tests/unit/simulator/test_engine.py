@@ -188,3 +188,14 @@ def test_a_late_loop_does_not_change_when_steps_end() -> None:
     following = engine.next_event_s()
     assert following is not None
     assert following < ends + 0.1
+
+
+def test_phases_are_those_of_the_engine_and_leave_the_api_server_out() -> None:
+    engine = engine_with(step_noise=0.0, frontend_s=0.5)
+    engine.submit(Request(id=1, arrival_s=0.0, prompt_tokens=10, output_tokens=3), 0.0)
+    while (due_s := engine.next_event_s()) is not None:
+        engine.step(due_s)
+    seen = engine.metrics
+    assert seen.ttft.sum == pytest.approx(seen.prefill.sum + 0.5)
+    assert seen.prefill.sum + seen.decode.sum == pytest.approx(seen.inference.sum)
+    assert seen.e2e.sum == pytest.approx(seen.queue.sum + seen.inference.sum + 0.5)
