@@ -28,8 +28,8 @@ class Observed:
 
     def __init__(self, shape: ReplicaShape, windows: Sequence[Window]) -> None:
         self._shape = shape
-        # A token interval needs a sequence: an engine that idles half of the time still decodes at a batch of one.
-        self._seqs = np.maximum(1.0, np.array([window.decode_seqs for window in windows]))
+        # Whoever decodes sees itself beside the mean number of others, as Poisson arrivals do.
+        self._seqs = 1.0 + np.array([window.decode_seqs for window in windows])
         self._context = self._seqs * np.array([window.context_tokens for window in windows])
         self._prompts_per_s = np.array([window.prompts_per_s for window in windows])
         self._new = np.array([window.new_tokens for window in windows])
