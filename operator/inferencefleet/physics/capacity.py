@@ -9,8 +9,10 @@ from types import MappingProxyType
 import numpy as np
 
 from inferencefleet.domain.capacity import Limit, MemoryBudget, ReplicaCapacity, ReplicaShape, Scales
+from inferencefleet.domain.hardware import DataConfidence
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
+from inferencefleet.physics.confidence import judged
 from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.refusals import out_of_reach, seconds, too_large
 from inferencefleet.physics.remembered import Remembered
@@ -27,7 +29,8 @@ _Z95 = 1.645
 _PRIOR = Scales()
 REMEMBERED = 4096
 """Capacities: about 10 MiB, enough for the pools of 1,000 fleets whose lengths stand still."""
-_ANSWERED: Remembered[tuple[ReplicaShape, bytes, tuple[Slo, ...], Scales], ReplicaCapacity] = Remembered(REMEMBERED)
+_Question = tuple[ReplicaShape, DataConfidence, bytes, tuple[Slo, ...], Scales]
+_ANSWERED: Remembered[_Question, ReplicaCapacity] = Remembered(REMEMBERED)
 _OF = {SloMetric.TTFT: Limit.TTFT, SloMetric.ITL: Limit.ITL, SloMetric.E2E: Limit.E2E}
 
 
@@ -40,8 +43,9 @@ def replica_capacity(
     requests, stays within the limit 95 % of the time. That is the load from which requests queue for admission or
     are preempted. A question that was asked before is answered from memory: most fleets ask the same in every tick.
     """
-    question = (shape, lengths.content(), tuple(slos), scales)
-    return _ANSWERED.get(question, lambda: _compute(shape, lengths, slos, scales))
+    # GPUs that compare equal may be known unequally well.
+    question = (shape, shape.gpu.confidence, lengths.content(), tuple(slos), scales)
+    return _ANSWERED.get(question, lambda: judged(shape, _compute(shape, lengths, slos, scales)))
 
 
 def _compute(shape: ReplicaShape, lengths: LengthMix, slos: Sequence[Slo], scales: Scales) -> ReplicaCapacity:
