@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from inferencefleet.adapters.prometheus.queries import Queries
 from inferencefleet.domain.fleet import FleetKey
-from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap, PoolMetrics
+from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap, PoolMetrics, PoolWindow
 
 PoolValues = Mapping[tuple[FleetKey, str], float]
 
@@ -21,6 +22,9 @@ class Answers:
     pools: Mapping[str, PoolValues]
     fleets: Mapping[str, Mapping[FleetKey, float]]
     histograms: Mapping[str, Mapping[FleetKey, Histogram]]
+    windows: Mapping[str, PoolValues] = field(default_factory=lambda: MappingProxyType({}))
+    """Rates and means of each pool by the names of `PoolWindow`; empty when they could not be read."""
+    models: Mapping[tuple[FleetKey, str], tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def assemble(key: FleetKey, answers: Answers, queries: Queries) -> FleetMetrics | MetricsGap:
@@ -34,7 +38,7 @@ def assemble(key: FleetKey, answers: Answers, queries: Queries) -> FleetMetrics 
             f"scraped and that the scrape keeps the pod labels",
         )
     age_s = answers.at_s - max(newest)
-    pools = _pools(key, answers)
+    pools = _pools(key, answers, float(queries.window_s))
     if age_s > queries.max_age_s or not pools:
         return MetricsGap(
             code="StaleSamples",
@@ -70,7 +74,7 @@ def assemble(key: FleetKey, answers: Answers, queries: Queries) -> FleetMetrics 
     )
 
 
-def _pools(key: FleetKey, answers: Answers) -> dict[str, PoolMetrics]:
+def _pools(key: FleetKey, answers: Answers, window_s: float) -> dict[str, PoolMetrics]:
     """Pools with at least one engine that answered, and whose queue is known."""
     found = {}
     for (fleet, pool), engines in sorted(answers.pools["engines"].items()):
@@ -87,5 +91,19 @@ def _pools(key: FleetKey, answers: Answers) -> dict[str, PoolMetrics]:
             waiting=waiting,
             kv_cache_usage_mean=None if dead else answers.pools["kv_cache_usage_mean"].get((fleet, pool)),
             kv_cache_usage_max=None if dead else usage_max,
+            window=_window((fleet, pool), answers, window_s),
         )
     return found
+
+
+def _window(at: tuple[FleetKey, str], answers: Answers, window_s: float) -> PoolWindow | None:
+    """Latencies that stand at zero while tokens come out are those of a dead series: unknown."""
+    if not answers.windows:
+        return None
+    values = {name: by_pool.get(at) for name, by_pool in answers.windows.items()}
+    if values.get("output_tokens_per_s"):
+        for name in ("itl_seconds_per_s", "itl_intervals_per_s", "prompts_per_s", "ttft_seconds_per_s"):
+            values[name] = values.get(name) or None
+    if not values.get("prefills_per_s"):
+        values["prefill_seconds_per_s"] = values["prefills_per_s"] = None
+    return PoolWindow(window_s=window_s, models=answers.models.get(at, ()), **values)

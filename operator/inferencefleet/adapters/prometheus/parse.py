@@ -37,6 +37,17 @@ def by_pool(vector: Vector, words: Vocabulary) -> dict[tuple[FleetKey, str], flo
     return _collect(vector, key)
 
 
+def names_by_pool(vector: Vector, words: Vocabulary, label: str) -> dict[tuple[FleetKey, str], tuple[str, ...]]:
+    """The values of one label that each pool's series carry, sorted."""
+    found: dict[tuple[FleetKey, str], set[str]] = {}
+    for sample in vector:
+        labels = sample.get("metric") or {}
+        fleet, name = _fleet_of(labels, words), labels.get(label)
+        if fleet is not None and name:
+            found.setdefault((fleet, labels.get(words.pool_label, "")), set()).add(name)
+    return {key: tuple(sorted(names)) for key, names in found.items()}
+
+
 def histograms(vector: Vector, words: Vocabulary) -> dict[FleetKey, Histogram]:
     """Buckets by `le`, the sum under the `le` of `queries.SUM`. A histogram without an infinite bucket is none."""
     cumulative: dict[FleetKey, dict[float, float]] = {}

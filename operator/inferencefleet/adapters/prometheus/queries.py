@@ -25,8 +25,13 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "ttft": ("time_to_first_token_seconds",),
     "itl": ("inter_token_latency_seconds", "time_per_output_token_seconds"),
     "e2e": ("e2e_request_latency_seconds",),
+    "prefill": ("request_prefill_time_seconds",),
+    "scheduled_tokens": ("iteration_tokens_total_sum",),
 }
 """By our own name: vLLM's names, the newest first."""
+
+MODEL_LABEL = "model_name"
+"""vLLM's own label: the first served name."""
 
 SUM = "sum"
 """Value of the `le` label that carries the sum of a histogram, so that one query brings both."""
@@ -81,6 +86,31 @@ class Queries:
 
     def kv_cache_usage_max(self) -> str:
         return f"max by ({self._by_pool}) ({self._kv_of_each_pod()})"
+
+    # The rate window of each pool, for calibration.
+
+    def pool_rate(self, name: str, suffix: str = "", matcher: str = "") -> str:
+        """Increase per second of a counter, or of the `_sum` or `_count` of a histogram."""
+        return f"sum by ({self._by_pool}) ({self._rate(name, matcher, suffix)})"
+
+    def pool_completions(self) -> str:
+        return self.pool_rate("finished", matcher='finished_reason!="abort"')
+
+    def pool_prefix_hit_ratio(self) -> str:
+        hits, asked = (self.pool_rate(name) for name in ("prefix_hits", "prefix_queries"))
+        return f"{hits} / {asked}"
+
+    def pool_mean(self, name: str, share: float = 1.0, offset_share: float = 0.0) -> str:
+        """Mean of a gauge over a part of the window, summed over pods."""
+        over_s, back_s = max(1, round(share * self.window_s)), round(offset_share * self.window_s)
+        offset = f" offset {back_s}s" if back_s else ""
+        return f"sum by ({self._by_pool}) ({self._either(name, f'avg_over_time({{}}[{over_s}s]{offset})')})"
+
+    def pool_resets(self) -> str:
+        return f"sum by ({self._by_pool}) ({self._either('output_tokens', f'resets({{}}[{self.window_s}s])')})"
+
+    def pool_models(self) -> str:
+        return f"count by ({self._by_pool}, {MODEL_LABEL}) ({self._fresh('running')})"
 
     # Rates of each fleet.
 
@@ -153,8 +183,8 @@ class Queries:
             for series in (self._one(metric) for metric in NAMES[name])
         )
 
-    def _rate(self, name: str, matcher: str = "") -> str:
-        return " or ".join(f"rate({self._one(metric, matcher)}[{self.window_s}s])" for metric in NAMES[name])
+    def _rate(self, name: str, matcher: str = "", suffix: str = "") -> str:
+        return " or ".join(f"rate({self._one(metric + suffix, matcher)}[{self.window_s}s])" for metric in NAMES[name])
 
     def _kv_of_each_pod(self) -> str:
         """The largest of its series: with several API servers some releases export idle copies that stay at 0."""

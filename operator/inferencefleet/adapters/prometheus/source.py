@@ -16,7 +16,7 @@ from urllib3.util.retry import Retry
 
 from inferencefleet.adapters.prometheus import parse
 from inferencefleet.adapters.prometheus.assemble import Answers, assemble
-from inferencefleet.adapters.prometheus.queries import Queries, Vocabulary
+from inferencefleet.adapters.prometheus.queries import MODEL_LABEL, Queries, Vocabulary
 from inferencefleet.domain.fleet import Fleet, FleetKey
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
 
@@ -67,6 +67,7 @@ class PrometheusMetricsSource:
         self._bearer_token_file = bearer_token_file
         self._headers = dict(headers or {})
         self._long = _LongWindow()
+        self._told_windows = ""
         self._connection = PrometheusConnect(
             url=self.url,
             disable_ssl=not verify_tls,
@@ -115,12 +116,47 @@ class PrometheusMetricsSource:
         shapes = {name: asked.histogram(name) for name in ("prompt_length", "output_length", "ttft", "itl", "e2e")}
         found = await self._ask_all({**pools, **fleets, **shapes})
         await self._refresh_long_window()
+        windows = await self._pool_windows()
+        models = windows.pop("models", [])
         return Answers(
             at_s=parse.evaluated_at(found["newest"]) or time.time(),
             pools={name: parse.by_pool(found[name], self._words) for name in pools},
             fleets={name: parse.by_fleet(found[name], self._words) for name in fleets},
             histograms={name: parse.histograms(found[name], self._words) for name in shapes} | self._long.histograms,
+            windows={name: parse.by_pool(vector, self._words) for name, vector in windows.items()},
+            models=parse.names_by_pool(models, self._words, MODEL_LABEL),
         )
+
+    async def _pool_windows(self) -> dict[str, Vector]:
+        """By the names of `PoolWindow`. What calibration needs must not cost what planning needs."""
+        asked = self._queries
+        try:
+            return await self._ask_all(
+                {
+                    "requests_per_s": asked.pool_completions(),
+                    "prompts_per_s": asked.pool_rate("ttft", "_count"),
+                    "prompt_tokens_per_s": asked.pool_rate("prompt_tokens"),
+                    "output_tokens_per_s": asked.pool_rate("output_tokens"),
+                    "scheduled_tokens_per_s": asked.pool_rate("scheduled_tokens"),
+                    "prefix_hit_ratio": asked.pool_prefix_hit_ratio(),
+                    "preemptions_per_s": asked.pool_rate("preemptions"),
+                    "itl_seconds_per_s": asked.pool_rate("itl", "_sum"),
+                    "itl_intervals_per_s": asked.pool_rate("itl", "_count"),
+                    "prefill_seconds_per_s": asked.pool_rate("prefill", "_sum"),
+                    "prefills_per_s": asked.pool_rate("prefill", "_count"),
+                    "ttft_seconds_per_s": asked.pool_rate("ttft", "_sum"),
+                    "running_early": asked.pool_mean("running", 0.5, 0.5),
+                    "running_late": asked.pool_mean("running", 0.5),
+                    "waiting_mean": asked.pool_mean("waiting"),
+                    "resets": asked.pool_resets(),
+                    "models": asked.pool_models(),
+                }
+            )
+        except QueryFailed as failure:
+            if str(failure) != self._told_windows:
+                log.warning("Windows of pools cannot be read, so nothing is calibrated: %s", failure)
+            self._told_windows = str(failure)
+            return {}
 
     async def _refresh_long_window(self) -> None:
         """A server that refuses the long window (too many samples) must not cost the short one."""
