@@ -146,6 +146,11 @@ _EXTENDED_RESOURCE = (
     "the full name under which nodes offer the GPU, with its domain, for example nvidia.com/gpu",
 )
 ExtendedResource = Annotated[str, _like(*_EXTENDED_RESOURCE), _text(*_EXTENDED_RESOURCE, longest=253)]
+_MIG_PROFILE = (
+    r"^(nvidia\.com/)?(mig-)?[1-7]g\.[0-9]+gb([+.][a-z.]+)?$",
+    "the profile as nvidia-smi or the device plugin spells it, for example 3g.40gb or nvidia.com/mig-3g.40gb",
+)
+MigProfile = Annotated[str, _like(*_MIG_PROFILE), _text(*_MIG_PROFILE, longest=63)]
 _LABEL_VALUE = (
     r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
     "the value of a node label: letters, digits, dashes, dots and underscores",

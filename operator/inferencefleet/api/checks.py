@@ -78,15 +78,6 @@ def pool_problems(name: str, spec: PoolSpec) -> Iterator[Problem]:
     """Every rule that a well-typed pool can still break."""
     yield from name_problems(name)
     gpu = spec.gpu
-    described = [value is not None for value in (gpu.memory, gpu.bandwidth_gb_per_second, gpu.bf16_tflops)]
-    if any(described) != all(described) or (gpu.fp8_tflops is not None and not all(described)):
-        yield problem(
-            "spec.gpu",
-            gpu.type,
-            "is described in part; give memory, bandwidthGBPerSecond and bf16TFLOPS together, or none of them for a "
-            "type "
-            "of the built-in catalogue.",
-        )
     if spec.capacity_type is CapacityType.RESERVED:
         if spec.limits.gpus is None:
             yield problem(

@@ -37,7 +37,7 @@ def convert_pool(manifest: Mapping[str, Any], name: str, uid: str, generation: i
         uid=uid,
         generation=generation,
         gpu=gpu,
-        resource_name=spec.gpu.resource_name,
+        resource_name=spec.gpu.resource_name or gpu.resource_name,
         gpus_per_node=spec.gpu.per_node,
         capacity_type=spec.capacity_type,
         price_per_gpu_hour=spec.price.per_gpu_hour,
@@ -52,16 +52,52 @@ def convert_pool(manifest: Mapping[str, Any], name: str, uid: str, generation: i
 
 
 def _gpu(block: GpuBlock) -> GpuSpec | Problem:
+    """The catalogue's GPU (or slice) with the explicit values on top, or one described by explicit values alone."""
+    memory_gib = None if block.memory is None else parse_memory(block.memory) / 2**30
     try:
-        if block.memory is None or block.bandwidth_gb_per_second is None or block.bf16_tflops is None:
-            return catalog.gpu(block.type)
+        known = catalog.gpu(block.type)
+        if block.mig_profile is not None:
+            known = catalog.mig_slice(block.type, block.mig_profile)
+    except catalog.UnknownMigProfile as error:
+        return problem("spec.gpu.migProfile", block.mig_profile, str(error), code="UnknownGPU")
+    except catalog.UnknownGpu as error:
+        if memory_gib is None or block.bandwidth_gb_per_second is None or block.bf16_tflops is None:
+            return problem(
+                "spec.gpu.type", block.type, f"{error} {_described_in_part(block)}".strip(), code="UnknownGPU"
+            )
+        if block.mig_profile is not None:
+            cure = "describe the slice by its own memory, bandwidthGBPerSecond and bf16TFLOPS, and set resourceName"
+            rule = f"is only for GPUs of the catalogue, and {block.type} is not; {cure}."
+            return problem("spec.gpu.migProfile", block.mig_profile, rule, code="UnknownGPU")
         return catalog.gpu_from_values(
             block.type,
-            memory_gib=parse_memory(block.memory) / 2**30,
+            memory_gib=memory_gib,
             bandwidth_gb_per_s=block.bandwidth_gb_per_second,
             bf16_tflops=block.bf16_tflops,
             fp8_tflops=block.fp8_tflops,
-            nvlink=block.nvlink,
+            fp4_tflops=block.fp4_tflops,
+            nvlink=block.nvlink is not False,
         )
-    except ValueError as error:
-        return problem("spec.gpu.type", block.type, str(error), code="UnknownGPU")
+    return catalog.with_values(
+        known,
+        memory_gib=memory_gib,
+        bandwidth_gb_per_s=block.bandwidth_gb_per_second,
+        bf16_tflops=block.bf16_tflops,
+        fp8_tflops=block.fp8_tflops,
+        fp4_tflops=block.fp4_tflops,
+        nvlink=block.nvlink,
+        source="GPUPool spec.gpu",
+    )
+
+
+def _described_in_part(block: GpuBlock) -> str:
+    """What is still missing of an explicit description that somebody began."""
+    needed = {
+        "memory": block.memory,
+        "bandwidthGBPerSecond": block.bandwidth_gb_per_second,
+        "bf16TFLOPS": block.bf16_tflops,
+    }
+    missing = [name for name, value in needed.items() if value is None]
+    if len(missing) == len(needed):
+        return ""
+    return f"Of your description {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing."

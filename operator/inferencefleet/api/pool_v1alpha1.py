@@ -13,6 +13,7 @@ from inferencefleet.api.base import (
     ExtendedResource,
     LabelValue,
     Memory,
+    MigProfile,
     marks,
     rule,
     rules,
@@ -26,37 +27,30 @@ _DURATION = DURATION_PATTERN.replace("\\", "\\\\")
 
 
 class GpuBlock(ApiModel):
-    model_config = rules(
-        rule(
-            "has(self.memory) == has(self.bandwidthGBPerSecond) && has(self.memory) == has(self.bf16TFLOPS)",
-            'gpu "{self.type}" is described in part: give memory, bandwidthGBPerSecond and bf16TFLOPS together, or '
-            "none of them for a type of the built-in catalogue.",
-        ),
-        rule(
-            "!has(self.fp8TFLOPS) || has(self.memory)",
-            "fp8TFLOPS without memory, bandwidthGBPerSecond and bf16TFLOPS: give all four, or none of them for a type "
-            "of the built-in catalogue.",
-            at=".fp8TFLOPS",
-        ),
-    )
-
     type: str = Field(
         min_length=1,
         max_length=63,
-        description="GPU type of the built-in catalogue, for example A100-SXM, H100-SXM, H200-SXM, L40S or B200. "
-        "For "
-        "any other GPU a name of your own, together with memory, bandwidthGBPerSecond and bf16TFLOPS.",
+        description="GPU type of the built-in catalogue, for example A100-SXM, H100-SXM, H200-SXM, B200, L40S, A10G or "
+        "MI300X, or the value of the node label nvidia.com/gpu.product. For any other GPU a name of your own, together "
+        "with memory, bandwidthGBPerSecond and bf16TFLOPS.",
+    )
+    mig_profile: MigProfile | None = Field(
+        None,
+        description="MIG profile when nodes offer slices instead of whole GPUs, for example 3g.40gb. A replica then "
+        "runs on one slice: models are never split over slices. Default: whole GPUs.",
     )
     memory: Memory | None = Field(
-        None, description="Memory of one GPU, for example 80Gi. Only for GPUs that are not in the catalogue."
+        None,
+        description="Memory of one GPU (or slice), for example 80Gi. Default: that of the catalogue; needed for GPUs "
+        "that are not in it.",
     )
     bandwidth_gb_per_second: float | None = Field(
         None,
         alias="bandwidthGBPerSecond",
         ge=10,
         le=1_000_000,
-        description="Memory bandwidth of one GPU in GB/s (10^9 bytes), from its datasheet, for example 3350. Only for "
-        "GPUs that are not in the catalogue.",
+        description="Memory bandwidth of one GPU in GB/s (10^9 bytes), from its datasheet, for example 3350. Default: "
+        "that of the catalogue; needed for GPUs that are not in it.",
     )
     bf16_tflops: float | None = Field(
         None,
@@ -64,25 +58,33 @@ class GpuBlock(ApiModel):
         ge=1,
         le=1_000_000,
         description="Dense bf16 tensor throughput of one GPU in TFLOPS, from its datasheet (half of the figure 'with "
-        "sparsity'), for example 989. Only for GPUs that are not in the catalogue.",
+        "sparsity'), for example 989. Default: that of the catalogue; needed for GPUs that are not in it.",
     )
     fp8_tflops: float | None = Field(
         None,
         alias="fp8TFLOPS",
         ge=1,
         le=1_000_000,
-        description="Dense fp8 tensor throughput in TFLOPS. Default: no faster than bf16.",
+        description="Dense fp8 tensor throughput in TFLOPS. Default: that of the catalogue, else no faster than bf16.",
     )
-    nvlink: bool = Field(
-        True,
-        description="Whether the GPUs of one node are linked by NVLink or the like; if not, no model is split over "
-        "them. "
-        "Only read for GPUs that are not in the catalogue.",
+    fp4_tflops: float | None = Field(
+        None,
+        alias="fp4TFLOPS",
+        ge=1,
+        le=1_000_000,
+        description="Dense 4-bit tensor throughput (nvfp4, mxfp4) in TFLOPS. Default: that of the catalogue, else no "
+        "faster than bf16.",
     )
-    per_node: int = Field(8, ge=1, le=64, description="GPUs of one node. Default 8.")
-    resource_name: ExtendedResource = Field(
-        "nvidia.com/gpu",
-        description="Extended resource under which nodes offer the GPU, for example nvidia.com/gpu (the default).",
+    nvlink: bool | None = Field(
+        None,
+        description="Whether the GPUs of one node are linked by NVLink or the like; if not, a model is split over them "
+        "only when it fits no other way. Default: that of the catalogue, else true.",
+    )
+    per_node: int = Field(8, ge=1, le=64, description="GPUs (or slices) of one node. Default 8.")
+    resource_name: ExtendedResource | None = Field(
+        None,
+        description="Extended resource under which nodes offer the GPU. Default: nvidia.com/gpu, amd.com/gpu for AMD "
+        "types, and nvidia.com/mig-<profile> with a migProfile.",
     )
 
 

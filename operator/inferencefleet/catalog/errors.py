@@ -10,6 +10,10 @@ class UnknownGpu(ValueError):
     """A GPU name that is neither in the catalogue nor an alias of an entry."""
 
 
+class UnknownMigProfile(UnknownGpu):
+    """A MIG profile that this GPU does not have."""
+
+
 class InvalidCatalogue(ValueError):
     """A catalogue file with a value that cannot be; names entry, field, value, rule and way out."""
 

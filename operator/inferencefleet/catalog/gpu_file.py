@@ -1,6 +1,7 @@
 """Reads GPU entries of a catalogue file: borrowing, provenance of every value, and refusals by name.
 
-A file has two tables, `sources` (named, each with title and date) and `gpus`; `data/gpus.yaml` explains the fields.
+A file has two tables, `sources` (named, each with title and date) and `gpus`; `data/gpus.yaml` explains the fields. A
+value is named by its path: `bandwidthGBps`, `peakTflops.fp8`, `efficiency.bf16.compute`, `links.2.latencyUs`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ GROUPS = MappingProxyType(
 )
 """Values that come from one source together, and are borrowed together."""
 _GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
-_TEXTS = ("aliases", "confidence", "sources", "borrow", "note", "resource")
+_TEXTS = ("aliases", "confidence", "sources", "borrow", "note", "resource", "mig")
+_NUMBERS = frozenset(_GROUP_OF) - {"peakTflops", "nvlink", "efficiency", "links"}
+_EFFICIENCY = ("bandwidth", "compute", "moeBandwidth", "moeCompute")
+_LINK = ("latencyUs", "bandwidthGBps")
 _FRACTIONS = ("efficiency", "kvBandwidthEfficiency", "attentionComputeEfficiency")
-_OPTIONAL = ("nvlink", "links")
 
 Raw = Mapping[str, Any]
 
@@ -59,86 +62,100 @@ def _spec(name: str, entries: Raw, titles: Mapping[str, str]) -> GpuSpec:
         raise InvalidCatalogue(
             f"GPU {name!r}: unknown field {unknown[0]!r}; known fields: {', '.join([*_TEXTS, *_GROUP_OF])}"
         )
-    values = {key: value for key, value in own.items() if key in _GROUP_OF}
-    sources = {path: _source(name, path, own, titles) for path in _paths(values)}
-    for group, lender in own.get("borrow", {}).items():
-        lent = {key: entries[lender][key] for key in _lendable(name, group, lender, entries) if key not in values}
-        values |= lent
-        sources |= {
-            path: f"borrowed from {lender}: {_source(lender, path, entries[lender], titles)}" for path in _paths(lent)
-        }
-    for key, group in _GROUP_OF.items():
-        if key not in values and key not in _OPTIONAL:
-            raise InvalidCatalogue(f"GPU {name!r}: {key} is missing; give it, or borrow its group {group!r}")
-    for path, value in _leaves(values):
+    values = dict(_leaves(_values(own)))
+    sources = {path: _source(name, path, own, titles) for path in values}
+    for key, lender in own.get("borrow", {}).items():
+        for path, value in _lent(name, key, lender, entries):
+            if path not in values:
+                values[path] = value
+                sources[path] = f"borrowed from {lender}: {_source(lender, path, entries[lender], titles)}"
+    for path, value in values.items():
         _check(name, path, value)
     return GpuSpec(
         name=name,
-        memory_bytes=values["memoryGiB"] * GIB,
-        bandwidth_bytes_per_s=values["bandwidthGBps"] * 1e9,
-        peak_flops=MappingProxyType({_format(name, k): v * 1e12 for k, v in values["peakTflops"].items()}),
-        efficiency=MappingProxyType({_format(name, k): _efficiency(v) for k, v in values["efficiency"].items()}),
-        kv_bandwidth_efficiency=values["kvBandwidthEfficiency"],
-        attention_compute_efficiency=values["attentionComputeEfficiency"],
-        links=MappingProxyType({int(size): _link(link) for size, link in values.get("links", {}).items()}),
+        memory_bytes=_need(name, values, "memoryGiB") * GIB,
+        bandwidth_bytes_per_s=_need(name, values, "bandwidthGBps") * 1e9,
+        peak_flops=MappingProxyType(_peaks(name, values)),
+        efficiency=MappingProxyType(_efficiencies(name, values)),
+        kv_bandwidth_efficiency=_need(name, values, "kvBandwidthEfficiency"),
+        attention_compute_efficiency=_need(name, values, "attentionComputeEfficiency"),
+        links=MappingProxyType(_links(name, values)),
         nvlink=values.get("nvlink", True),
-        layer_overhead_s=values["layerOverheadUs"] * 1e-6,
-        moe_layer_overhead_s=values["moeLayerOverheadUs"] * 1e-6,
+        layer_overhead_s=_need(name, values, "layerOverheadUs") * 1e-6,
+        moe_layer_overhead_s=_need(name, values, "moeLayerOverheadUs") * 1e-6,
         source="; ".join(dict.fromkeys(sources.values())),
         sources=MappingProxyType(sources),
         confidence=DataConfidence(own.get("confidence", DataConfidence.DATASHEET)),
-        note=own.get("note", ""),
+        note=" ".join(own.get("note", "").split()),
+        resource_name=own.get("resource", "nvidia.com/gpu"),
     )
 
 
-def _lendable(name: str, group: str, lender: str, entries: Raw) -> tuple[str, ...]:
-    if group not in GROUPS:
-        raise InvalidCatalogue(f"GPU {name!r}: borrow.{group} is no group; groups: {', '.join(GROUPS)}")
+def _values(raw: Raw) -> Raw:
+    return {key: value for key, value in raw.items() if key in _GROUP_OF}
+
+
+def _leaves(values: Raw, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _lent(name: str, key: str, lender: str, entries: Raw) -> list[tuple[str, Any]]:
+    """What the lender has of a group or path, by path. It lends only what is its own, so that chains are short."""
     if lender not in entries:
-        raise InvalidCatalogue(f"GPU {name!r}: borrow.{group} names {lender!r}, which is not in the catalogue")
-    if group in entries[lender].get("borrow", {}):
-        owner = entries[lender]["borrow"][group]
-        raise InvalidCatalogue(f"GPU {name!r}: {lender!r} itself borrows {group}; borrow from {owner!r}")
-    return tuple(key for key in GROUPS[group] if key in entries[lender])
+        raise InvalidCatalogue(f"GPU {name!r}: borrow.{key} names {lender!r}, which is not in the catalogue")
+    found = [leaf for leaf in _leaves(_values(entries[lender])) if key in _keys(leaf[0])]
+    if not found:
+        raise InvalidCatalogue(
+            f"GPU {name!r}: {lender!r} has no {key!r} of its own to lend; groups: {', '.join(GROUPS)}, "
+            "or the path of a value"
+        )
+    return found
+
+
+def _keys(path: str) -> list[str]:
+    """The names a value goes by, most exact first: its path, each parent, its group."""
+    parts = path.split(".")
+    return [".".join(parts[:count]) for count in range(len(parts), 0, -1)] + [_GROUP_OF[parts[0]]]
 
 
 def _source(name: str, path: str, raw: Raw, titles: Mapping[str, str]) -> str:
-    """The source of the longest named prefix of the path, else of its group."""
     given: Mapping[str, str] = raw.get("sources", {})
-    parts = path.split(".")
-    candidates = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
-    found = next((given[key] for key in [*candidates, _GROUP_OF[parts[0]]] if key in given), None)
+    found = next((given[key] for key in _keys(path) if key in given), None)
     if found is None:
-        raise InvalidCatalogue(f"GPU {name!r}: {path} has no source; name one in sources.{_GROUP_OF[parts[0]]}")
+        raise InvalidCatalogue(f"GPU {name!r}: {path} has no source; name one in sources.{_keys(path)[-1]}")
     if found not in titles:
         raise InvalidCatalogue(f"GPU {name!r}: source {found!r} of {path} is not in the table `sources`")
     return titles[found]
 
 
-def _leaves(values: Raw, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}.")
-        else:
-            yield path, value
-
-
-def _paths(values: Raw) -> list[str]:
-    return [path for path, _ in _leaves(values)]
+def _need(name: str, values: Raw, path: str) -> Any:
+    if path not in values:
+        raise InvalidCatalogue(f"GPU {name!r}: {path} is missing; give it, or borrow the group {_keys(path)[-1]!r}")
+    return values[path]
 
 
 def _check(name: str, path: str, value: Any) -> None:
-    top = path.partition(".")[0]
+    top, _, rest = path.partition(".")
     if top == "nvlink":
         if not isinstance(value, bool):
             raise InvalidCatalogue(f"GPU {name!r}: nvlink is {value!r}; write true or false")
         return
+    if (top in _NUMBERS) == bool(rest):
+        raise InvalidCatalogue(f"GPU {name!r}: {path} is {value!r}; data/gpus.yaml shows the form of {top}")
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value <= 0:
         raise InvalidCatalogue(f"GPU {name!r}: {path} is {value!r}; give a number above 0")
     if top in _FRACTIONS and value > 1:
         raise InvalidCatalogue(f"GPU {name!r}: {path} is {value!r}; it is a fraction of the peak: give at most 1")
+
+
+def _children(values: Raw, top: str) -> list[str]:
+    """The second parts of all paths below `top`, in order."""
+    return list(dict.fromkeys(path.split(".")[1] for path in values if path.startswith(f"{top}.")))
 
 
 def _format(name: str, key: str) -> NumberFormat:
@@ -149,14 +166,30 @@ def _format(name: str, key: str) -> NumberFormat:
         raise InvalidCatalogue(f"GPU {name!r}: unknown weight format {key!r}; formats: {known}") from None
 
 
-def _efficiency(raw: Mapping[str, float]) -> Efficiency:
-    return Efficiency(
-        bandwidth=raw["bandwidth"],
-        compute=raw["compute"],
-        moe_bandwidth=raw["moeBandwidth"],
-        moe_compute=raw["moeCompute"],
-    )
+def _peaks(name: str, values: Raw) -> dict[NumberFormat, float]:
+    _need(name, values, "peakTflops.bf16")
+    return {_format(name, key): values[f"peakTflops.{key}"] * 1e12 for key in _children(values, "peakTflops")}
 
 
-def _link(raw: Mapping[str, float]) -> Link:
-    return Link(latency_s=raw["latencyUs"] * 1e-6, bandwidth_bytes_per_s=raw["bandwidthGBps"] * 1e9)
+def _efficiencies(name: str, values: Raw) -> dict[NumberFormat, Efficiency]:
+    formats = _children(values, "efficiency") or ["bf16"]
+    return {
+        _format(name, key): Efficiency(
+            **{_snake(field): _need(name, values, f"efficiency.{key}.{field}") for field in _EFFICIENCY}
+        )
+        for key in formats
+    }
+
+
+def _links(name: str, values: Raw) -> dict[int, Link]:
+    found = {}
+    for size in _children(values, "links"):
+        if size not in {"2", "4", "8"}:
+            raise InvalidCatalogue(f"GPU {name!r}: links.{size} is no group size; give links for 2, 4 or 8 GPUs")
+        latency_us, bandwidth_gb = (_need(name, values, f"links.{size}.{field}") for field in _LINK)
+        found[int(size)] = Link(latency_s=latency_us * 1e-6, bandwidth_bytes_per_s=bandwidth_gb * 1e9)
+    return found
+
+
+def _snake(camel: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel)

@@ -78,8 +78,21 @@ class GpuSpec:
     moe_layer_overhead_s: float = 45e-6
     source: str = ""
     """Where the numbers are from, with a date, in one sentence."""
-    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False, compare=False)
+    sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False, compare=False)
     """By value name as in the data file (`bandwidthGBps`, `peakTflops.fp8`, `links.2.latencyUs`): source and date."""
     confidence: DataConfidence = field(default=DataConfidence.MEASURED, compare=False)
     note: str = field(default="", compare=False)
     """What a careful reader should know of these numbers; empty when nothing."""
+    resource_name: str = field(default="nvidia.com/gpu", compare=False)
+    """Extended resource under which the vendor's device plugin offers it."""
+    mig_profile: str | None = None
+    """`3g.40gb` when this is a slice of a GPU (NVIDIA MIG), not a whole one."""
+
+    @property
+    def splits_models(self) -> bool:
+        """Whether one model can be split over several of them: MIG slices cannot talk to each other, so they cannot."""
+        return self.mig_profile is None
+
+    def computes_in(self, weights: NumberFormat) -> bool:
+        """Whether tensor cores take this format; if not, weights only are kept in it and products run in bf16."""
+        return weights in self.peak_flops

@@ -295,10 +295,10 @@ BAD_POOLS = (
         ("spec.spot='30s'", "this pool is OnDemand", "remove spot"),
     ),
     Bad(
-        "half a GPU description",
-        pool({"spec.gpu.type": "MI300X", "spec.gpu.memory": "192Gi"}),
-        ("spec.gpu", '"MI300X" is described in part', "give memory, bandwidthGBPerSecond and bf16TFLOPS together"),
-        ("spec.gpu='MI300X'", "described in part"),
+        "a MIG profile that cannot be",
+        pool({"spec.gpu.migProfile": "half"}),
+        ("spec.gpu.migProfile", '"half" is not valid here', "for example 3g.40gb"),
+        ("spec.gpu.migProfile='half'", "for example 3g.40gb"),
     ),
     Bad(
         "memory without a unit",

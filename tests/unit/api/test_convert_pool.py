@@ -46,7 +46,57 @@ def test_an_unknown_gpu_is_refused_with_the_closest_names() -> None:
     assert isinstance(found, tuple)
     (problem,) = found
     assert (problem.code, problem.field) == ("UnknownGPU", "spec.gpu.type")
-    assert "H100-SXM" in problem.sentence
+    assert "H100-PCIE" in problem.sentence
+
+
+def test_an_unknown_gpu_described_in_part_is_told_what_is_missing() -> None:
+    found = pool_from_manifest(pool({"spec.gpu.type": "X100", "spec.gpu.memory": "192Gi"}))
+    assert isinstance(found, tuple)
+    assert "unknown GPU type 'X100'" in found[0].sentence
+    assert "bandwidthGBPerSecond and bf16TFLOPS are missing" in found[0].sentence
+
+
+def test_explicit_values_win_over_the_catalogue_one_by_one() -> None:
+    found = pool_from_manifest(pool({"spec.gpu.memory": "94Gi", "spec.gpu.fp4TFLOPS": 4000}))
+    assert isinstance(found, Pool)
+    assert found.gpu.name == "H100-SXM"
+    assert found.gpu.memory_bytes == 94 * 2**30
+    assert found.gpu.peak_flops[NumberFormat.NVFP4] == 4e15
+    assert found.gpu.bandwidth_bytes_per_s == 3.35e12
+    assert found.gpu.sources["memoryGiB"] == "GPUPool spec.gpu"
+
+
+def test_the_resource_follows_the_gpu_unless_it_is_given() -> None:
+    names = {"type": "MI300X"}, {"type": "H100", "resourceName": "acme.com/gpu"}
+    pools = [pool_from_manifest(pool({"spec.gpu": gpu})) for gpu in names]
+    assert [found.resource_name for found in pools if isinstance(found, Pool)] == ["amd.com/gpu", "acme.com/gpu"]
+
+
+@pytest.mark.parametrize("profile", ["3g.40gb", "mig-3g.40gb", "nvidia.com/mig-3g.40gb"])
+def test_a_pool_of_slices_is_sized_and_asked_for_as_slices(profile: str) -> None:
+    found = pool_from_manifest(pool({"spec.gpu.migProfile": profile}))
+    assert isinstance(found, Pool)
+    assert (found.gpu.name, found.gpu.mig_profile) == ("H100-SXM/3g.40gb", "3g.40gb")
+    assert found.resource_name == "nvidia.com/mig-3g.40gb"
+    assert not found.gpu.splits_models
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        ({"type": "H100", "migProfile": "3g.20gb"}, "unknown MIG profile '3g.20gb' of H100-SXM; use one of: 1g.10gb"),
+        ({"type": "L4", "migProfile": "1g.5gb"}, "L4 cannot be sliced; leave the profile out"),
+        (
+            {"type": "X", "migProfile": "1g.5gb", "memory": "5Gi", "bandwidthGBPerSecond": 200, "bf16TFLOPS": 40},
+            "describe the slice by its own memory",
+        ),
+    ],
+)
+def test_a_slice_that_is_not_there_is_refused(gpu: dict[str, object], words: str) -> None:
+    found = pool_from_manifest(pool({"spec.gpu": gpu}))
+    assert isinstance(found, tuple)
+    assert (found[0].code, found[0].field) == ("UnknownGPU", "spec.gpu.migProfile")
+    assert words in found[0].sentence
 
 
 @pytest.mark.parametrize("bad", BAD_POOLS, ids=str)
