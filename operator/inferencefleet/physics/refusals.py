@@ -62,7 +62,8 @@ def seconds(value: float) -> str:
 def _way_out(shape: ReplicaShape, budget: MemoryBudget) -> str:
     """What would fit: more GPUs, a smaller weight format, a shorter context."""
     ways = []
-    wider = (replace(shape, tensor_parallel=size) for size in SIZES if size > shape.tensor_parallel)
+    larger = [size for size in SIZES if size > shape.tensor_parallel and shape.gpu.splits_models]
+    wider = (replace(shape, tensor_parallel=size) for size in larger)
     for other in wider:
         if shape.model.heads % other.tensor_parallel == 0 and missing_bytes(other) <= 0:
             ways.append(f"tensor parallelism {other.tensor_parallel}")

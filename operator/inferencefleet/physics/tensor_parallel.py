@@ -59,8 +59,9 @@ class Question:
         return shape, replica_capacity(shape, self.lengths, self.slos, self.scales)
 
     def possible(self) -> tuple[int, ...]:
-        """The sizes that the engine can split this model over, in the order of `sizes`."""
-        return tuple(size for size in self.sizes if divides(self.model, size))
+        """The sizes that the engine can split this model over, in the order of `sizes`; slices of a GPU take it whole."""
+        sizes = self.sizes if self.gpu.splits_models else [size for size in self.sizes if size == 1]
+        return tuple(size for size in sizes if divides(self.model, size))
 
 
 def options(question: Question) -> list[Option]:
@@ -78,6 +79,8 @@ def choose(question: Question) -> Option:
     """
     possible = question.possible()
     if not possible:
+        if not question.gpu.splits_models:
+            raise ValueError(f"{question.gpu.name} is a slice of a GPU: only one of them, not {list(question.sizes)}")
         raise ValueError(
             f"{question.model.id} has {question.model.heads} heads: none of {list(question.sizes)} GPUs divides them"
         )

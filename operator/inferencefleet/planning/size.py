@@ -37,8 +37,7 @@ def size(
         if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
             fixed = elsewhere[pool.gpu.name]
         # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
-        gpu = pool.gpu
-        key = (gpu.name, gpu.memory_bytes, gpu.bandwidth_bytes_per_s, pool.gpus_per_node, fixed)
+        key = (pool.gpu, pool.gpus_per_node, fixed)
         if key not in known:
             known[key] = _one_replica(fleet, pool, fixed, lengths, scales)
             if not known[key][1].serves and fleet.engine.tensor_parallel is None:
@@ -68,6 +67,8 @@ def _one_replica(
     shape = question.shape(fixed)
     if fixed > pool.gpus_per_node:
         return shape, _larger_than_a_node(fixed, pool)
+    if fixed > 1 and not pool.gpu.splits_models:
+        return shape, _over_slices(fixed, pool)
     return shape, replica_capacity(shape, lengths, fleet.slos, scales)
 
 
@@ -79,6 +80,18 @@ def _larger_than_a_node(fixed: int, pool: Pool) -> ReplicaCapacity:
         sentence=(
             f"one replica asks for {fixed} GPUs (spec.engine.tensorParallelSize) and a node of pool {pool.name} has "
             f"{pool.gpus_per_node}; lower it to {pool.gpus_per_node} or choose a pool with larger nodes"
+        ),
+    )
+
+
+def _over_slices(fixed: int, pool: Pool) -> ReplicaCapacity:
+    return ReplicaCapacity(
+        requests_per_s=0.0,
+        binding=Limit.MODEL_TOO_LARGE,
+        sentence=(
+            f"one replica asks for {fixed} GPUs (spec.engine.tensorParallelSize) and pool {pool.name} has MIG slices "
+            f"({pool.gpu.mig_profile}), which cannot talk to each other; set it to 1 or auto, or choose a pool of whole "
+            "GPUs"
         ),
     )
 

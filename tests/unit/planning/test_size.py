@@ -108,3 +108,27 @@ def test_a_size_that_runs_and_cannot_serve_any_more_is_chosen_anew() -> None:
     (one,) = sized(a_pool(), fleet=larger, running=(a_workload("reserved", 1, 1),))
     assert one.usable
     assert one.shape.tensor_parallel > 1
+
+
+def test_a_model_is_never_split_over_slices_of_gpus() -> None:
+    whole, slices = sized(
+        a_pool("whole"), a_pool("slices", gpu=catalog.gpu("H200/4g.71gb")), fleet=a_fleet(weights="fp8")
+    )
+    assert (whole.usable, slices.usable) == (True, True)
+    assert slices.shape.tensor_parallel == 1
+    assert slices.capacity.requests_per_s < whole.capacity.requests_per_s / whole.shape.tensor_parallel
+    (refused,) = sized(a_pool(gpu=catalog.gpu("H200/4g.71gb")), fleet=fixed(2))
+    assert refused.capacity.binding is Limit.MODEL_TOO_LARGE
+    assert "slices (4g.71gb), which cannot talk to each other; set it to 1 or auto" in refused.capacity.sentence
+
+
+def test_a_slice_too_small_for_the_model_is_not_advised_to_use_more_of_them() -> None:
+    (refused,) = sized(a_pool(gpu=catalog.gpu("H100/1g.10gb")))
+    assert refused.capacity.binding is Limit.MODEL_TOO_LARGE
+    assert "tensor parallelism" not in refused.capacity.sentence
+
+
+def test_a_gpu_with_one_value_of_the_user_is_sized_apart() -> None:
+    slow = catalog.with_values(catalog.gpu("H100"), bf16_tflops=400)
+    first, second = sized(a_pool("one"), a_pool("two", gpu=slow))
+    assert second.capacity.requests_per_s < first.capacity.requests_per_s
