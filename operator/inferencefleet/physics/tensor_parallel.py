@@ -59,7 +59,7 @@ class Question:
         return shape, replica_capacity(shape, self.lengths, self.slos, self.scales)
 
     def possible(self) -> tuple[int, ...]:
-        """The sizes that the engine can split this model over, in the order of `sizes`; slices of a GPU take it whole."""
+        """The sizes that the engine can split this model over, in the order of `sizes`; over slices never."""
         sizes = self.sizes if self.gpu.splits_models else [size for size in self.sizes if size == 1]
         return tuple(size for size in sizes if divides(self.model, size))
 

@@ -22,7 +22,7 @@ def _remembered(
 ) -> ReplicaCapacity:
     gpu = shape.gpu
     key = (
-        shape.model, gpu.name, gpu.memory_bytes, shape.tensor_parallel, shape.weights, shape.kv_cache, shape.limits,
+        shape.model, gpu, shape.tensor_parallel, shape.weights, shape.kv_cache, shape.limits,
         id(lengths), tuple(slos), scales,
     )  # fmt: skip
     if key not in _known:
