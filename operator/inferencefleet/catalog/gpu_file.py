@@ -20,7 +20,7 @@ GROUPS = MappingProxyType(
         "datasheet": ("memoryGiB", "bandwidthGBps", "peakTflops", "nvlink"),
         "kernels": ("efficiency", "kvBandwidthEfficiency", "attentionComputeEfficiency"),
         "links": ("links",),
-        "overheads": ("layerOverheadUs", "moeLayerOverheadUs"),
+        "overheads": ("layerOverheadUs", "moeLayerOverheadUs", "eagerLayerOverheadUs"),
     }
 )
 """Values that come from one source together, and are borrowed together."""
@@ -83,6 +83,7 @@ def _spec(name: str, entries: Raw, titles: Mapping[str, str]) -> GpuSpec:
         nvlink=values.get("nvlink", True),
         layer_overhead_s=_need(name, values, "layerOverheadUs") * 1e-6,
         moe_layer_overhead_s=_need(name, values, "moeLayerOverheadUs") * 1e-6,
+        eager_layer_overhead_s=_need(name, values, "eagerLayerOverheadUs") * 1e-6,
         source="; ".join(dict.fromkeys(sources.values())),
         sources=MappingProxyType(sources),
         confidence=DataConfidence(own.get("confidence", DataConfidence.DATASHEET)),

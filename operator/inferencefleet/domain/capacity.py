@@ -19,6 +19,8 @@ class EngineLimits:
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 8192
     max_model_len_tokens: int = 32768
+    cuda_graph_tokens: int = 512
+    """Steps with more tokens are not replayed from a captured CUDA graph (vLLM's default)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,7 @@ class Link:
     latency_s: float
     """Fixed time of one call (alpha)."""
     bandwidth_bytes_per_s: float
-    """Bus bandwidth for large messages."""
+    """Bus bandwidth for messages of a prefill chunk, some 10 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +76,8 @@ class GpuSpec:
     """False when GPUs of one node talk over PCIe only: tensor parallelism is then avoided."""
     layer_overhead_s: float = 35e-6
     moe_layer_overhead_s: float = 45e-6
+    eager_layer_overhead_s: float = 450e-6
+    """What the host needs to launch one layer in a step that no captured CUDA graph replays."""
     source: str = ""
     """Where the numbers are from, with a date, in one sentence."""
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), repr=False, compare=False)

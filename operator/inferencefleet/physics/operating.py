@@ -9,16 +9,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.closed_loop import run_closed_loop
 from inferencefleet.physics.memory import memory_budget
-from inferencefleet.physics.prefill import chunk_budget, extension_s, new_tokens
-from inferencefleet.physics.residence import Load, clip_lengths, load, resident_bytes
+from inferencefleet.physics.prefill import chunk_budget, extension_s, host_s, new_tokens
+from inferencefleet.physics.residence import Load, clip_lengths, load, resident_bytes, resident_context_tokens
+from inferencefleet.physics.speculation import tokens_per_step
 from inferencefleet.physics.step import StepModel
-from inferencefleet.physics.ttft import REQUEST_OVERHEAD_S, latencies
+from inferencefleet.physics.ttft import latencies
 
 _PRIOR = Scales()
+ROUNDS = 10
+"""Requests for each client: what the InferenceMAX runs and vLLM's own recipes send."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,24 +45,41 @@ class OperatingPoint:
     """False when more arrives than can be served: latencies are those at the limit, a real queue grows beyond them."""
 
 
-def closed_loop(shape: ReplicaShape, lengths: LengthMix, clients: float, scales: Scales = _PRIOR) -> OperatingPoint:
-    """A fixed number of clients, each of which sends its next request when the last one is answered."""
+def closed_loop(
+    shape: ReplicaShape, lengths: LengthMix, clients: float, scales: Scales = _PRIOR, rounds: int = ROUNDS
+) -> OperatingPoint:
+    """A benchmark of `clients` that start together and send `rounds` requests each, the next when one is answered.
+
+    Means over all requests of the run, the first burst included, as benchmark tools report them. Requests are drawn
+    from the length mix in a fixed shuffled order.
+    """
     lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
+    count = max(1, round(clients))
+    prompts, outputs = _requests(lengths, count * rounds)
+    gain = tokens_per_step(shape.speculation)
     most = _most_seqs(shape, lengths)
-    running = min(clients, most)
-    state = load(shape, lengths, scales, max(running, 1.0))
-    rate = float(state.rate[-1])
-    own = float(state.chunks[-1].mean() * state.decode_step_s[-1] + state.extension_s[-1].mean())
-    ttft = (REQUEST_OVERHEAD_S + own) * scales.ttft + (clients - running) / rate
+    run = run_closed_loop(
+        StepModel(shape, scales),
+        prompts,
+        1 + (outputs - 1) / gain,
+        clients=count,
+        batched_tokens=shape.limits.max_num_batched_tokens,
+        slots=shape.limits.max_num_seqs,
+        kv_cache_tokens=memory_budget(shape).kv_cache_bytes / _bytes_per_token(shape, lengths),
+        prefix_hit_ratio=lengths.prefix_hit_ratio,
+    )
+    rate = prompts.size / run.seconds
+    answered = run.itl_s[np.isfinite(run.itl_s)]
     return OperatingPoint(
-        running=running,
-        waiting=clients - running,
-        itl_mean_s=float(state.itl_mean_s[-1]),
-        ttft_mean_s=ttft,
-        ttft_p50_s=ttft,
+        running=run.running_mean,
+        waiting=max(0.0, clients - most),
+        itl_mean_s=float(answered.mean()) if answered.size else float(run.ttft_s.mean()),
+        ttft_mean_s=float(run.ttft_s.mean()) * scales.ttft,
+        ttft_p50_s=float(np.median(run.ttft_s)) * scales.ttft,
         requests_per_s=rate,
-        output_tokens_per_s=rate * lengths.mean_output_tokens,
+        output_tokens_per_s=rate * float(outputs.mean()),
         utilisation=min(1.0, clients / most),
+        stable=not run.waited,
     )
 
 
@@ -92,7 +114,7 @@ def static_batch(shape: ReplicaShape, lengths: LengthMix, batch: float, scales: 
     prefill = float(batch * extension_s(step, 0.0, prompt, lengths.prefix_hit_ratio, np.maximum(room, new)))
     prefill += float(step.shared_array(np.zeros(()), np.zeros(())))
     decode = float(step.seconds_array(batch, batch * (prompt + output / 2)))
-    ttft = (REQUEST_OVERHEAD_S + prefill) * scales.ttft
+    ttft = (float(host_s(prompt)) + prefill) * scales.ttft
     total = ttft + max(output - 1, 0) * decode
     return OperatingPoint(
         running=batch,
@@ -110,3 +132,15 @@ def _most_seqs(shape: ReplicaShape, lengths: LengthMix) -> float:
     """Sequences that the slots and the KV cache hold on average, at least one."""
     mean_bytes, _ = resident_bytes(shape, lengths)
     return max(1.0, min(float(shape.limits.max_num_seqs), memory_budget(shape).kv_cache_bytes / mean_bytes))
+
+
+def _bytes_per_token(shape: ReplicaShape, lengths: LengthMix) -> float:
+    """Mean bytes of a cached token; sliding windows and constant states count as far as they hold memory."""
+    mean_bytes, _ = resident_bytes(shape, lengths)
+    return mean_bytes / resident_context_tokens(lengths)[0]
+
+
+def _requests(lengths: LengthMix, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`count` requests of the mix, each as often as the others, in a fixed shuffled order."""
+    order = np.random.default_rng(20261121).permutation(count) % lengths.prompt_tokens.size
+    return np.round(lengths.prompt_tokens[order]), np.maximum(1.0, np.round(lengths.output_tokens[order]))

@@ -10,10 +10,20 @@ from inferencefleet.physics.step import StepModel
 
 Floats = NDArray[np.float64]
 
+REQUEST_OVERHEAD_S = 21e-3
+"""HTTP, scheduling, the way of the first token back to the client."""
+PROMPT_TOKEN_OVERHEAD_S = 5e-6
+"""Tokenising and handing over one prompt token; the engine works meanwhile, so only the own prompt counts."""
+
 
 def new_tokens(prompt_tokens: ArrayLike, prefix_hit_ratio: float) -> Floats:
     """Prompt tokens to compute: those the prefix cache lacks, at least one (the engine always computes the last)."""
     return np.maximum(1.0, np.asarray(prompt_tokens, dtype=np.float64) * (1.0 - prefix_hit_ratio))
+
+
+def host_s(prompt_tokens: ArrayLike) -> Floats:
+    """Seconds of a request's time to first token that no GPU works on; fitted to vLLM runs on H100 and B200."""
+    return np.asarray(REQUEST_OVERHEAD_S + PROMPT_TOKEN_OVERHEAD_S * np.asarray(prompt_tokens, dtype=np.float64))
 
 
 def chunk_budget(max_num_batched_tokens: float, decode_seqs: ArrayLike) -> Floats:

@@ -24,13 +24,13 @@ from inferencefleet.domain.model import ModelSpec
 from inferencefleet.physics.kv import full_bytes_per_token, sliding_bytes_per_token, state_bytes_per_sequence
 from inferencefleet.physics.weights import BYTES_PER_WEIGHT, dense_format, parameters
 
-STEP_OVERHEAD_S = 1.0e-3
-SEQUENCE_OVERHEAD_S = 10e-6
-MXFP4_MOE_LAYER_OVERHEAD_S = 18e-6
-"""Its fused expert kernels launch less than the grouped products of other formats (2.3)."""
+STEP_OVERHEAD_S = 0.93e-3
+SEQUENCE_OVERHEAD_S = 18e-6
+MXFP4_MOE_OVERHEAD = 0.45
+"""Its fused expert kernels launch less than the grouped products of other formats: share of their overhead."""
+MXFP4_EXPERTS_READ = 0.72
+"""Share of the experts' bytes that uniform routing would touch: the tokens of a batch prefer the same experts."""
 HEAD_COMPUTE_EFFICIENCY = 0.7
-MHA_KV_EFFICIENCY_GAIN = 0.82 / 0.65
-"""Decode attention reads faster when every query head has its own KV head (2.3)."""
 DEFAULT_LINK = Link(latency_s=10e-6, bandwidth_bytes_per_s=100e9)
 """For a GPU whose links are unknown."""
 
@@ -48,10 +48,12 @@ class StepModel:
     __slots__ = (
         "_attention",
         "_attention_window",
+        "_eager4",
         "_expert_compute",
         "_expert_memory",
         "_expert_miss_log",
         "_full",
+        "_graph_tokens",
         "_head_compute",
         "_head_memory",
         "_linear_compute",
@@ -87,14 +89,14 @@ class StepModel:
             peak = gpu.peak_flops.get(shape.weights, bf16)
             share = model.moe.experts_per_token / model.moe.experts
             expert_bytes = count.experts * BYTES_PER_WEIGHT[shape.weights]
+            if shape.weights is NumberFormat.MXFP4:
+                expert_bytes *= MXFP4_EXPERTS_READ
             self._expert_memory = expert_bytes / (bandwidth * efficiency.moe_bandwidth)
             self._expert_compute = 2 * count.experts * share / (compute * peak * efficiency.moe_compute)
             # log(1 - k/E): a token misses a given expert with this log-probability. All experts chosen: never misses.
             self._expert_miss_log = math.log1p(-share) if share < 1 else -math.inf
 
         kv_rate = bandwidth * gpu.kv_bandwidth_efficiency
-        if model.mla is None and model.kv_heads == model.heads:
-            kv_rate *= MHA_KV_EFFICIENCY_GAIN
         self._full = full_bytes_per_token(shape) / kv_rate
         self._sliding = sliding_bytes_per_token(shape) / kv_rate
         self._window = float(model.sliding_window_tokens or math.inf)
@@ -106,12 +108,14 @@ class StepModel:
         overhead = STEP_OVERHEAD_S + model.layers * gpu.layer_overhead_s
         moe_overhead = gpu.moe_layer_overhead_s
         if shape.weights is NumberFormat.MXFP4:
-            moe_overhead = min(moe_overhead, MXFP4_MOE_LAYER_OVERHEAD_S)
+            moe_overhead *= MXFP4_MOE_OVERHEAD
         overhead += (model.moe.layers if model.moe else 0) * moe_overhead
         self._overhead = overhead * scales.overhead
         self._sequence = SEQUENCE_OVERHEAD_S * scales.overhead
         # A linear-attention layer reads and writes its whole state for each token.
         self._state = 2 * state_bytes_per_sequence(shape) / bandwidth
+        self._graph_tokens = shape.limits.cuda_graph_tokens
+        self._eager4 = (model.layers * gpu.eager_layer_overhead_s * scales.overhead) ** 4
         self._per_token = 0.0
         if tp > 1:
             link = _link(gpu, tp)
@@ -145,6 +149,9 @@ class StepModel:
         compute = self._head_compute * (decode_seqs + (1.0 if prefill_tokens else 0.0))
         compute *= compute
         total += math.sqrt(math.sqrt(memory * memory + compute * compute))
+        if tokens > self._graph_tokens:
+            square = total * total
+            total = math.sqrt(math.sqrt(square * square + self._eager4))
         total += self._full * context_tokens_sum
         if self._sliding and decode_seqs:
             total += self._sliding * min(context_tokens_sum, decode_seqs * self._window)
@@ -183,7 +190,7 @@ class StepModel:
                 memory = -self._expert_memory * np.expm1(self._expert_miss_log * tokens)
             compute = self._expert_compute * tokens
             total += np.cbrt(memory * memory * memory + compute * compute * compute)
-        return np.asarray(total)
+        return np.asarray(np.sqrt(np.sqrt(_fourth(total) + self._eager4 * (tokens > self._graph_tokens))))
 
     def decode_attention_array(self, seqs: Seconds, context_tokens_sum: Seconds) -> Seconds:
         """Reading the KV cache of the decoding sequences."""

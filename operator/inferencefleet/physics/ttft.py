@@ -13,13 +13,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from inferencefleet.physics.prefill import new_tokens
+from inferencefleet.physics.prefill import host_s, new_tokens
 from inferencefleet.physics.residence import Load
 
 Floats = NDArray[np.float64]
 
-REQUEST_OVERHEAD_S = 15e-3
-"""HTTP, tokenisation, scheduling of one request (2.3)."""
 ARRIVALS = 4096
 _TAIL = ((50, 0.28), (90, 0.45), (95, 0.55), (99, 0.55))
 """Percentile and rise with the square of utilisation: what the recursion misses against a discrete-event simulation
@@ -75,7 +73,8 @@ def latencies(state: Load, rate: float, ttft_scale: float = 1.0) -> Latencies:
     own = extension + chunks * decode
     waits = _waits(work[order], unit_gaps, rate)
     running = -np.expm1(-float(state.at(rate, state.seqs)))
-    ttft = REQUEST_OVERHEAD_S + waits + phase * decode * running + own[order]
+    host = host_s(state.lengths.prompt_tokens)
+    ttft = waits + phase * decode * running + (own + host)[order]
     itl = float(state.at(rate, state.itl_mean_s))
     after_first = np.maximum(state.lengths.output_tokens - 1.0, 0.0) / state.tokens_per_step * itl
     return Latencies(
