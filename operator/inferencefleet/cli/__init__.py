@@ -1,0 +1,1 @@
+"""`kubectl fleet`: the planner's physics and prices for people, without a cluster."""

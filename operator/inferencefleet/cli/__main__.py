@@ -1,0 +1,5 @@
+"""`python -m inferencefleet.cli`."""
+
+from inferencefleet.cli.app import main
+
+main()

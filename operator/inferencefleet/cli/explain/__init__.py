@@ -1,0 +1,1 @@
+"""`kubectl fleet explain`: a live fleet's derivation, recomputed."""

@@ -1,0 +1,1 @@
+"""`kubectl fleet fit`: which GPUs and formats hold a model."""

@@ -1,0 +1,91 @@
+"""What a GPU costs an hour: said on the command line, else by pools, else by the catalogue; each with its source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import click
+
+from inferencefleet import catalog
+from inferencefleet.cli.flags import Above
+from inferencefleet.domain.hardware import GpuSpec
+from inferencefleet.domain.pool import CapacityType, Pool
+from inferencefleet.economics.recommend import PriceTag
+
+ANY = "*"
+"""The key of a price that stands for every GPU."""
+
+
+class PriceText(click.ParamType[tuple[str, float]]):
+    """`H100=2.5`, or `2.5` for whatever GPU is asked about."""
+
+    name = "gpu=usd"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).rpartition("=")
+        dollars = Above(0, 10_000, unit="dollars for a GPU and hour").convert(text, param, ctx)
+        if not equals:
+            return ANY, dollars
+        try:
+            return catalog.gpu(name).name, dollars
+        except ValueError:
+            return name, dollars  # a GPU in numbers has a name of its own
+
+
+def price_options(command: Any) -> Any:
+    """--price, --capacity-type and --pools."""
+    for option in (
+        click.option("--pools", "pools_file", type=click.Path(), metavar="FILE",
+                     help="GPUPool manifests: their GPUs and prices instead of the catalogue's."),
+        click.option("--capacity-type", type=click.Choice([kind.value for kind in CapacityType], case_sensitive=False),
+                     default=CapacityType.ON_DEMAND.value, show_default=True, help="Which catalogue price counts."),
+        click.option("--price", "prices", type=PriceText(), multiple=True, metavar="GPU=USD",
+                     help="Dollars for one GPU and hour, for example H100=2.5. May be repeated."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceList:
+    """Where prices come from, first match wins."""
+
+    given: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    pools: Sequence[Pool] = ()
+    capacity_type: CapacityType = CapacityType.ON_DEMAND
+
+    def tag(self, gpu: GpuSpec) -> PriceTag | None:
+        """The price of this GPU; None when nobody knows one."""
+        said = self.given.get(gpu.name, self.given.get(ANY))
+        if said is not None:
+            return PriceTag(usd_per_gpu_hour=said, capacity_type=self.capacity_type, source="--price")
+        offered = [pool for pool in self.pools if pool.gpu == gpu]
+        if offered:
+            pool = min(
+                offered, key=lambda pool: (pool.capacity_type is not self.capacity_type, pool.price_per_gpu_hour)
+            )
+            return PriceTag(
+                usd_per_gpu_hour=pool.price_per_gpu_hour,
+                capacity_type=pool.capacity_type,
+                source=f"pool {pool.name}",
+            )
+        return None
+
+
+def price_list(flags: dict[str, Any]) -> PriceList:
+    """From the flags of `price_options`, which are taken out of `flags`."""
+    from pathlib import Path
+
+    pools_file = flags.pop("pools_file")
+    pools: Sequence[Pool] = ()
+    if pools_file is not None:
+        from inferencefleet.cli.manifests import pools_of
+
+        pools = pools_of(Path(pools_file))
+    kind = {kind.value.lower(): kind for kind in CapacityType}[flags.pop("capacity_type").lower()]
+    return PriceList(given=dict(flags.pop("prices")), pools=pools, capacity_type=kind)

@@ -1,0 +1,1 @@
+"""`kubectl fleet recommend`: GPU, tensor parallelism and format, ranked by dollars."""

@@ -1,0 +1,1 @@
+"""`kubectl fleet size`: capacity of one replica, and replicas for a rate."""
