@@ -3,7 +3,8 @@
     python -m benchmarks.accuracy [--data FILE] [--split train|test|all] [--group]
 
 FILE is a CSV table in the schema of `benchmarks/data/README.md`; without it the committed rows are used. Writes
-`benchmarks/results/accuracy.md`, `.json` and `.csv` (every row with its prediction, or why there is none).
+`benchmarks/results/accuracy.md` and `.json`, and `accuracy_rows.csv.gz`: every row with its prediction, or why there is
+none.
 """
 
 from __future__ import annotations
@@ -18,4 +19,4 @@ if not __package__:
 from benchmarks.accuracy_parts.command import main
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

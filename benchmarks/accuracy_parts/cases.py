@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 
-from benchmarks.accuracy_parts.naming import find_gpu, find_model, weight_format
+from benchmarks.accuracy_parts.naming import engine_family, find_gpu, find_model, weight_format
 from benchmarks.accuracy_parts.rows import Row
-from inferencefleet.domain.capacity import EngineLimits, ReplicaShape
-from inferencefleet.domain.hardware import GpuSpec, NumberFormat
+from benchmarks.accuracy_parts.settings import is_inferencemax, server_settings
+from benchmarks.accuracy_parts.split import Side, side
+from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.memory import memory_budget
 
-MAX_MODEL_LEN_TOKENS = 131_072
-LARGE_GPU_BYTES = 70 * 2**30
 NODE_GPUS = 8
 """GPUs in one all-reduce group of the catalogue; wider groups span nodes."""
 UNIFORM_SPREAD = 0.8
@@ -89,6 +89,7 @@ class Case:
     replicas: float
     excluded: Excluded | None
     """Set when the shape is only a stand-in; such cases are kept out of the main tables."""
+    side: Side
 
     @property
     def kind(self) -> str:
@@ -103,35 +104,6 @@ class Case:
         return self.requests_per_s or self.clients
 
 
-def engine_family(engine: str) -> str:
-    """vllm, trtllm (also `trt`), sglang, atom, hf; another engine under its own name."""
-    text = engine.strip().lower()
-    if text.startswith("hf"):
-        return "hf"
-    for family, words in (("vllm", ("vllm",)), ("trtllm", ("trt", "tensorrt")), ("sglang", ("sglang",))):
-        if any(word in text for word in words):
-            return family
-    return text or "unnamed"
-
-
-def engine_limits(row: Row, gpu: GpuSpec) -> EngineLimits:
-    """What the run's server was started with, as far as the row tells; else vLLM's defaults of 2025.
-
-    A vLLM server takes 1024 sequences and 8192 batched tokens on GPUs of 70 GiB or more except A100, else 256 and 2048
-    (`EngineArgs`, vLLM 0.10-0.13). The variants of the KubeCon demo state theirs in its manifests.
-    """
-    if "kubecon" in row.source:
-        seqs = 192 if "batch_size" in row.engine_version else 128
-        return EngineLimits(max_num_seqs=seqs, max_model_len_tokens=512)
-    large = gpu.memory_bytes >= LARGE_GPU_BYTES and not gpu.name.upper().startswith("A100")
-    length = max(MAX_MODEL_LEN_TOKENS, math.ceil((row.isl or 0) + (row.osl or 0)))
-    return EngineLimits(
-        max_num_seqs=1024 if large else 256,
-        max_num_batched_tokens=8192 if large else 2048,
-        max_model_len_tokens=length,
-    )
-
-
 def lengths_of(row: Row) -> LengthMix:
     """Prompt and output lengths of the run; how they spread is known for some sources only, else all are equal."""
     assert row.isl is not None
@@ -139,18 +111,11 @@ def lengths_of(row: Row) -> LengthMix:
     hits = 0.0
     if "kubecon" in row.source and "prefix_caching" in row.engine_version:
         hits = 128 / row.isl if row.isl > 128 else 0.0  # The shared system prompt has 128 tokens (its config.yaml).
-    if _is_inferencemax(row):
+    if is_inferencemax(row):
         return _uniform(UNIFORM_SPREAD * row.isl, row.isl, UNIFORM_SPREAD * row.osl, row.osl)
     if "datacrunch" in row.source:
         return _uniform(1.0, 2 * row.isl - 1, 1.0, 2 * row.osl - 1)
     return _constant(row.isl, row.osl, hits)
-
-
-def _is_inferencemax(row: Row) -> bool:
-    """InferenceMAX/InferenceX runs, also those that aiconfigurator curates: nominal lengths of a power of two."""
-    named = any(word in row.source.lower() for word in ("inferencemax", "inferencex", "aic_silicon"))
-    nominal = all(value and value.is_integer() and int(value) & (int(value) - 1) == 0 for value in (row.isl, row.osl))
-    return named and nominal
 
 
 @lru_cache(maxsize=4096)
@@ -171,7 +136,7 @@ def _uniform(low: float, high: float, output_low: float, output_high: float) -> 
     )
 
 
-def case_of(row: Row) -> Case | Excluded:
+def case_of(row: Row, side_of: Callable[[Row], Side] = side) -> Case | Excluded:
     """The question of one row, or the reason why there is none."""
     spec, gpu, load = find_model(row.model), find_gpu(row.gpu), _load(row)
     size = parallelism(row)
@@ -188,13 +153,14 @@ def case_of(row: Row) -> Case | Excluded:
     weights = weight_format(row.precision, row.model, spec)
     if weights is None:
         weights, why = spec.native_weights, why or Excluded.FORMAT
+    settings = server_settings(row, spec, gpu)
     shape = ReplicaShape(
         model=spec,
         gpu=gpu,
         tensor_parallel=tensor_parallel,
         weights=weights,
-        kv_cache=NumberFormat.BF16,
-        limits=engine_limits(row, gpu),
+        kv_cache=settings.kv_cache,
+        limits=settings.limits,
     )
     if not memory_budget(shape).fits:
         why = why or Excluded.MEMORY
@@ -208,6 +174,7 @@ def case_of(row: Row) -> Case | Excluded:
         requests_per_s=amount / replicas if load is Load.OPEN else 0.0,
         replicas=replicas,
         excluded=why,
+        side=side_of(row),
     )
 
 

@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.accuracy_parts.calibrate import is_closed
-from benchmarks.accuracy_parts.cases import Case, case_of
-from benchmarks.accuracy_parts.metrics import score
-from benchmarks.accuracy_parts.predict import Oracle
-from benchmarks.accuracy_parts.rows import Row, read_rows
-from benchmarks.accuracy_parts.split import side
+from benchmarks.accuracy_parts import aic
+from benchmarks.accuracy_parts.naming import DATA
+from benchmarks.accuracy_parts.report import paper, write_rows
+from benchmarks.accuracy_parts.rows import NotMeasurements, Row, read_rows
+from benchmarks.accuracy_parts.split import Side, side
+from benchmarks.accuracy_parts.study import Study, unsaturated
 from benchmarks.accuracy_parts.tables import by_family, by_group, error_table, excluded_table
+from benchmarks.paper import RESULTS
 
-DEFAULT_DATA = Path(__file__).resolve().parent.parent / "data" / "measured_runs.csv.gz"
+DEFAULT_DATA = DATA / "measured_runs.csv.gz"
+AIC_SECONDS = 900.0
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Writes benchmarks/results/accuracy.{md,json,csv}; with `--group` only prints errors by deployment."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes accuracy.md, .json and _rows.csv.gz under --out; with `--group` only prints errors by deployment."""
     chosen = parser().parse_args(arguments)
-    rows = read_rows(chosen.data)
+    try:
+        rows = read_rows(chosen.data)
+        side_of = sides(chosen.data)
+    except NotMeasurements as error:
+        print(error, file=sys.stderr)
+        return 2
     if chosen.split != "all":
-        rows = [row for row in rows if side(row).value == chosen.split]
+        rows = [row for row in rows if side_of(row).value == chosen.split]
+    study = Study(rows, side_of)
     if chosen.group:
-        print_groups(rows)
+        print_groups(study)
+        return 0
+    if chosen.aiconfigurator is not None:
+        asked = aic.ask((row.case for row in study.closed), chosen.aiconfigurator, AIC_SECONDS)
+        print(f"aiconfigurator answered {asked} new questions", file=sys.stderr)
+    about = f"`{chosen.data.name}`" + ("" if chosen.split == "all" else f", only the {chosen.split} split") + "."
+    if chosen.data != DEFAULT_DATA:
+        about += " Rows that are not in the committed file count as test: nothing was tuned on them."
+    paper(study, about, aic.read_answers(), chosen.kv).write(chosen.out)
+    write_rows(study, chosen.out / "accuracy_rows.csv.gz")
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    found = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description=__doc__)
+    found = argparse.ArgumentParser(prog="python -m benchmarks.accuracy", description="Physics against measured runs.")
     found.add_argument("--data", type=Path, default=DEFAULT_DATA, help="CSV (or .csv.gz) of measured runs")
-    found.add_argument("--split", choices=("train", "test", "all"), default="all", help="which deployments to show")
+    found.add_argument("--split", choices=("train", "test", "all"), default="all", help="which deployments to use")
     found.add_argument("--group", action="store_true", help="print errors by deployment and stop; writes nothing")
+    found.add_argument("--kv", type=Path, help="more servers, in the schema of data/kv_capacity_and_startup.csv")
+    found.add_argument("--aiconfigurator", type=Path, metavar="PYTHON", help="a Python with aiconfigurator 0.12: asks "
+                       "it what data/aiconfigurator.csv does not hold yet, for 15 minutes at most")  # fmt: skip
+    found.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     return found
 
 
-def print_groups(rows: Sequence[Row]) -> None:
+def sides(path: Path) -> Callable[[Row], Side]:
+    """Committed rows have the side that the split gives them, in whatever file they come; all others are test."""
+    if path == DEFAULT_DATA:
+        return side
+    known = {(row.source, row.row_id) for row in read_rows(DEFAULT_DATA)}
+
+    def found(row: Row) -> Side:
+        return side(row) if row.row_id and (row.source, row.row_id) in known else Side.TEST
+
+    return found
+
+
+def print_groups(study: Study) -> None:
     """Errors by deployment, for whoever works on the physics."""
-    oracle = Oracle()
-    found = [case_of(row) for row in rows]
-    print("\n".join(excluded_table(rows, found).markdown()))
-    scored = [score(case, oracle) for case in found if isinstance(case, Case) and case.excluded is None]
-    closed = [row for row in scored if is_closed(row.case)]
+    print("\n".join(excluded_table(study.rows, study.found).markdown()))
     columns = ("source", "engine", "model", "GPU", "format", "TP", "side")
-    for name, members in (("unsaturated", [row for row in closed if not row.saturated]), ("all", closed)):
-        print(f"\nuncalibrated, {name}: median (mean) bias, per cent")
-        print("\n".join(error_table(members, columns, by_group).markdown()))
-        print("\n".join(error_table(members, ("engine", "kind", "side"), by_family).markdown()))
+    for name, rows in (
+        ("uncalibrated, unsaturated", unsaturated(study.closed)),
+        ("uncalibrated, all", study.closed),
+        ("calibrated, unsaturated", unsaturated(study.rescored)),
+    ):
+        print(f"\nclosed loop, {name}: median (mean) bias, per cent")
+        print("\n".join(error_table(rows, columns, by_group).markdown()))
+        print("\n".join(error_table(rows, ("engine", "kind", "side"), by_family).markdown()))

@@ -169,3 +169,14 @@ def gpu_key(name: str) -> str:
     """A name for a GPU type that does not depend on the catalogue."""
     words = re.split(r"[\s_\-/]+", name.strip().lower())
     return "-".join(word for word in words if word not in _GPU_WORDS) or name.strip().lower()
+
+
+def engine_family(engine: str) -> str:
+    """vllm, trtllm (also `trt`), sglang, atom, hf; another engine under its own name."""
+    text = engine.strip().lower()
+    if text.startswith("hf"):
+        return "hf"
+    for family, words in (("vllm", ("vllm",)), ("trtllm", ("trt", "tensorrt")), ("sglang", ("sglang",))):
+        if any(word in text for word in words):
+            return family
+    return text or "unnamed"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from benchmarks.accuracy_parts.cases import Case, Excluded
 from benchmarks.accuracy_parts.metrics import Scored, Summary, summaries
 from benchmarks.accuracy_parts.rows import Row
-from benchmarks.accuracy_parts.split import Side, side
+from benchmarks.accuracy_parts.split import Side, deployment
 from benchmarks.paper import Table
 
 SHOWN = ("itl", "throughput", "ttft")
@@ -50,14 +50,14 @@ def error_table(
 
 
 def by_family(row: Scored) -> tuple[str, ...]:
-    return (row.case.family, row.case.kind, side(row.case.row).value)
+    return (row.case.family, row.case.kind, row.case.side.value)
 
 
 def by_group(row: Scored) -> tuple[str, ...]:
     """What `--group` lists."""
     shape, run = row.case.shape, row.case.row
     return (run.source.removeprefix("perf_"), row.case.family, run.model, shape.gpu.name, shape.weights.value,
-            str(shape.tensor_parallel), side(run).value)  # fmt: skip
+            str(shape.tensor_parallel), row.case.side.value)  # fmt: skip
 
 
 def excluded_table(rows: Sequence[Row], found: Sequence[Case | Excluded]) -> Table:
@@ -80,11 +80,11 @@ def excluded_table(rows: Sequence[Row], found: Sequence[Case | Excluded]) -> Tab
     )  # fmt: skip
 
 
-def deployment_table(rows: Iterable[tuple[Row, str]]) -> Table:
+def deployment_table(rows: Iterable[tuple[Row, Side]]) -> Table:
     """Which deployment is on which side."""
     counts: dict[str, Counter[str]] = {one.value: Counter() for one in Side}
-    for row, name in rows:
-        counts[side(row).value][name] += 1
+    for row, where in rows:
+        counts[where.value][deployment(row)] += 1
     return Table(
         ("side", "deployments", "rows", "which"),
         [
