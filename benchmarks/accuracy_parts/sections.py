@@ -23,7 +23,7 @@ from benchmarks.paper import Table
 
 Parts = list[str | Table]
 LEGEND = "Cells are `median (mean) bias` of the error modelled / measured - 1 in per cent; bias is the signed median."
-AIMS = (
+AIMS: tuple[tuple[str, str, float, float], ...] = (
     # kind, quantity, uncalibrated, calibrated
     ("dense", "itl", 0.09, 0.045),
     ("MoE", "itl", 0.14, 0.06),
@@ -35,17 +35,15 @@ AIMS = (
 def aims(study: Study) -> tuple[Parts, dict[str, Any]]:
     """The aims for vLLM rows beside what was measured."""
     lines, kept = [], {}
-    for name, rows, column in (
-        ("uncalibrated", unsaturated(study.closed), 2),
-        ("calibrated", unsaturated(study.rescored), 3),
-    ):
-        for aim in AIMS:
-            ours = [row for row in rows if row.case.family == "vllm" and row.case.kind == aim[0]]
+    for name, rows in (("uncalibrated", unsaturated(study.closed)), ("calibrated", unsaturated(study.rescored))):
+        for kind, quantity, before, after in AIMS:
+            aim = before if name == "uncalibrated" else after
+            ours = [row for row in rows if row.case.family == "vllm" and row.case.kind == kind]
             test = [row for row in ours if row.case.side is Side.TEST]
-            every, held = (summary(row.error(aim[1]) for row in some) for some in (ours, test))
-            label = f"{aim[1].upper()} median, {aim[0]}, {name}"
-            kept[label] = {"aim": aim[column], "all": every.median, "test": held.median, "rows": every.rows}
-            lines.append([label, share(aim[column]), _met(every, aim[column]), _met(held, aim[column])])
+            every, held = (summary(row.error(quantity) for row in some) for some in (ours, test))
+            label = f"{quantity.upper()} median, {kind}, {name}"
+            kept[label] = {"aim": aim, "all": every.median, "test": held.median, "rows": every.rows}
+            lines.append([label, share(aim), _met(every, aim), _met(held, aim)])
     text = "vLLM, closed loop, unsaturated. In per cent; rows in brackets."
     return [text, Table(("", "aim, at most", "all rows", "test split only"), lines)], kept
 
@@ -55,9 +53,9 @@ def data(study: Study) -> Parts:
     used = len(study.plain)
     missing = len(study.rows) - len(study.scored)
     return [
-        f"{len(study.rows)} rows: {used} are compared, {len(study.stand_ins)} are predicted as plain tensor parallelism "
-        f"in a table of their own because they ran otherwise, {missing} cannot be predicted. No reason below looks at a "
-        "measured latency.",
+        f"{len(study.rows)} rows: {used} are compared, {len(study.stand_ins)} ran otherwise and are predicted as plain "
+        f"tensor parallelism in a table of their own, {missing} cannot be predicted. No reason below looks at a measured "
+        "latency.",
         excluded_table(study.rows, study.found),
         "Split by deployment (engine, architecture, GPU, format; all tensor-parallel sizes and all sources together), "
         "never by row. Constants may be tuned on the training side only. Honesty: the notes behind the physics, and "
@@ -79,12 +77,13 @@ def errors(study: Study) -> tuple[Parts, dict[str, Any]]:
         ("(a) Closed loop, uncalibrated, unsaturated rows. Unsaturated: measured TTFT at most 0.3 of the measured "
          "decode time, and no more clients than the model lets run. Table (c) keeps the others.",
          "a uncalibrated", unsaturated(study.closed)),
-        (f"(b) The same, calibrated: each of {len(fits)} replica types (source, engine version, model, GPU, format, TP) "
-         "on the 2-3 lowest loads of one pair of lengths (three scales and a TTFT factor), tested on its other rows. "
+        (f"(b) The same, calibrated: each of {len(fits)} replica types (source, engine version, model, GPU, format, "
+         "TP) on the 2-3 lowest loads of one pair of lengths (three scales and a TTFT factor), tested on its other rows. "
          f"The fit called {accepted} of them well determined; all are used. "
          f"{len(few)} rows belong to replica types with too few points and are not here.",
          "b calibrated", unsaturated(study.rescored)),
-        ("(a) again on exactly the rows of (b)", "a on the rows of b", _same(unsaturated(study.rescored), study.closed)),
+        ("(a) again on exactly the rows of (b)", "a on the rows of b",
+         _same(unsaturated(study.rescored), study.closed)),
         ("(c) All closed-loop rows, saturated ones too, uncalibrated. `max_num_seqs` of the runs is unknown; vLLM's "
          "default is assumed (1024 on GPUs of 70 GiB or more but A100, else 256).",
          "c uncalibrated", study.closed),
@@ -106,8 +105,8 @@ def others(study: Study) -> tuple[Parts, dict[str, Any]]:
     if study.stand_ins:
         table = grouped(study.stand_ins, _by_reason)
         parts += [
-            "**Excluded above, predicted all the same** as one plain tensor-parallel replica over its GPUs (one node at "
-            "most): not what ran, so large errors are no surprise.",
+            "**Excluded above, predicted all the same** as one plain tensor-parallel replica over its GPUs (one node "
+            "at most): not what ran, so large errors are no surprise.",
             error_table(study.stand_ins, ("reason", "engine", "kind"), _by_reason),
         ]
         kept["stand-ins"] = figures(table)
@@ -136,7 +135,8 @@ def deployments(study: Study) -> Parts:
         before, later = summaries(rows), summaries(after.get(name, []))
         weight = before["itl"].median * before["itl"].rows
         lines.append((-weight if not math.isnan(weight) else 0.0, [
-            *name, str(len(rows)), cells(before["itl"]), cells(before["ttft"]), cells(later["itl"]), cells(later["ttft"]),
+            *name, str(len(rows)), cells(before["itl"]), cells(before["ttft"]), cells(later["itl"]),
+            cells(later["ttft"]),
         ]))  # fmt: skip
     lines.sort()
     columns = ("engine", "model", "GPU", "format", "TP", "side", "rows", "ITL", "TTFT", "ITL calibrated",

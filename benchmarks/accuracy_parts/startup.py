@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.accuracy_parts.settings import server_settings
 from benchmarks.accuracy_parts.naming import DATA, find_gpu, find_model, weight_format
 from benchmarks.accuracy_parts.rows import number, row_from_cells
+from benchmarks.accuracy_parts.settings import server_settings
 from inferencefleet.domain.capacity import EngineLimits, ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.cold_start import cold_start_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from benchmarks.accuracy_parts.cases import Case, Excluded
 from benchmarks.accuracy_parts.metrics import Scored, Summary, summaries
@@ -94,10 +94,10 @@ def deployment_table(rows: Iterable[tuple[Row, Side]]) -> Table:
     )
 
 
-def figures(table: Mapping[Hashable, Sequence[Scored]]) -> dict[str, object]:
+def figures(table: Mapping[tuple[str, ...], Sequence[Scored]]) -> dict[str, object]:
     """The summaries of groups for the JSON file."""
     return {
-        " ".join(map(str, key)) if isinstance(key, tuple) else str(key): {
+        " ".join(key): {
             "rows": len(members),
             **{
                 name: {"rows": found.rows, "median": found.median, "mean": found.mean, "bias": found.bias}
