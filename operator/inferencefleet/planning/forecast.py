@@ -57,9 +57,8 @@ def forecast(
         least_s=WINDOWS_OF_HISTORY * window_s,
     )
     noise = max(counting, spread)
-    reach_s = TREND_DAMPING_S * (1 - math.exp(-(horizon_s + window_s / 2) / TREND_DAMPING_S))
-    ahead = min(trend * reach_s, LARGEST_RISE * level)
-    margin = NormalDist().inv_cdf(attainment) * noise
+    ahead = trend_ahead(level, trend, horizon_s=horizon_s, window_s=window_s)
+    margin = noise_margin(noise, attainment)
     upper = level + ahead + margin + drain
     return Forecast(
         horizon_s=horizon_s,
@@ -73,6 +72,17 @@ def forecast(
             f"{margin:+.2f} for noise, {drain:+.2f} to drain the backlog"
         ),
     )
+
+
+def trend_ahead(level_per_s: float, trend_per_s2: float, *, horizon_s: float, window_s: float) -> float:
+    """What a damped and capped trend adds to the level over the horizon, requests per second."""
+    reach_s = TREND_DAMPING_S * (1 - math.exp(-(horizon_s + window_s / 2) / TREND_DAMPING_S))
+    return min(trend_per_s2 * reach_s, LARGEST_RISE * level_per_s)
+
+
+def noise_margin(noise_per_s: float, attainment: float) -> float:
+    """What stays above the noise in a share `attainment` of all windows, requests per second."""
+    return NormalDist().inv_cdf(attainment) * noise_per_s
 
 
 def _rising_trend(memory: FleetMemory, *, at_s: float, span_s: float, least_s: float) -> tuple[float, float]:
