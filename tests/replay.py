@@ -1,7 +1,7 @@
-"""Windows of metrics as real engines would report them: the simulator's engines under Poisson traffic, read each window.
+"""Windows of metrics as real engines would report them: the simulator's engines under Poisson traffic.
 
-The simulator shares the step-time function with the planner, and nothing else: batching, queues, chunks and Little's law
-come out of its scheduler.
+The simulator shares the step-time function with the planner, and nothing else: batching, queues, chunks and Little's
+law come out of its scheduler.
 """
 
 from __future__ import annotations

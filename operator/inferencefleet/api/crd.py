@@ -71,6 +71,7 @@ FLEET = Kind(
         _column("WAITING", "number", ".status.observed.waiting", "Requests that wait in the engines.", 1),
         _column("TTFT-P95", "number", ".status.observed.ttft.p95Seconds", "Seconds to the first token.", 1),
         _column("ITL-P95", "number", ".status.observed.itl.p95Seconds", "Seconds between tokens.", 1),
+        _column("CALIBRATION", "string", ".status.summary.calibration", "What engines taught about their speed.", 1),
         _column("MESSAGE", "string", ".status.summary.message", "The reason in a sentence.", 1),
     ),
     scale={

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from inferencefleet.api.base import ApiModel, Timestamp, marks
+from inferencefleet.api.status_calibration import CalibrationStatus
 from inferencefleet.api.status_common import Condition, Conditions
 from inferencefleet.domain.pool import CapacityType
 
@@ -19,6 +20,9 @@ class SummaryStatus(ApiModel):
     on_demand: int | None = Field(None, description="Replicas wanted on on-demand GPUs.")
     spot: int | None = Field(None, description="Replicas wanted on spot GPUs.")
     hourly: str | None = Field(None, description="Cost per hour of the wanted replicas, for example 31.40.")
+    calibration: str | None = Field(
+        None, description="What engines have taught about their speed, for example Calibrated x1.06."
+    )
     reason: str | None = Field(None, description="Why the fleet is as large as it is, in one word.")
     message: str | None = Field(None, description="The same in a sentence with numbers.")
 
@@ -176,6 +180,11 @@ class FleetStatus(ApiModel):
         None,
         description="What one replica can do on each pool's GPUs, and what limits it.",
         json_schema_extra=marks(list_type="map", list_map_keys=["pool"]),
+    )
+    calibration: list[CalibrationStatus] | None = Field(
+        None,
+        description="What running engines have taught about the physics, by pool and shape of replica.",
+        json_schema_extra=marks(list_type="map", list_map_keys=["pool", "shape"]),
     )
     plan: PlanStatus | None = Field(None, description="The derivation: how demand became replicas, step by step.")
     recommendation: RecommendationStatus | None = Field(None, description="What the plan would do if it acted.")

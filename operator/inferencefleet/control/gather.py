@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
+from inferencefleet.api.convert_calibration import calibration_from_status
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import Pool, PoolState
@@ -47,6 +48,7 @@ class Gatherer:
             view = await self.reader.read(pools)
         fleets, broken = _fleets(view)
         metrics = await self.metrics.read(fleets)
+        manifests = {key_of(manifest): manifest for manifest in view.fleets}
         unknown = MetricsGap(code="NoSamples", sentence="the metrics source said nothing about this fleet")
         snapshot = Snapshot(
             at_s=at_s,
@@ -62,14 +64,19 @@ class Gatherer:
             pools=tuple(_state(pool, view) for pool in pools),
             broken_fleets=broken,
             broken_pools=broken_pools,
-            memory=memory,
+            memory={fleet.key: memory.get(fleet.key) or _reminded(manifests[fleet.key]) for fleet in fleets},
             settings=self.settings,
         )
         return Gathered(
             snapshot=snapshot,
-            fleet_manifests={key_of(manifest): manifest for manifest in view.fleets},
+            fleet_manifests=manifests,
             pool_manifests={str(manifest["metadata"]["name"]): manifest for manifest in view.pools},
         )
+
+
+def _reminded(manifest: Manifest) -> FleetMemory:
+    """After a restart: what engines taught is in the status; the rest of the memory is rebuilt in minutes."""
+    return FleetMemory(calibration=calibration_from_status(manifest.get("status") or {}))
 
 
 def key_of(manifest: Manifest) -> FleetKey:

@@ -102,6 +102,8 @@ class ShapeCalibration:
     key: ShapeKey
     sigma_log: float
     """Standard deviation of the one-step log errors, as an average that forgets; starts at the prior's."""
+    prior_sigma_log: float = 0.20
+    """The same before anything is measured."""
     itl_log: float = 0.0
     """Average log residual of ITL against the fitted constants, at the observed batch."""
     prefill_log: float = 0.0
@@ -112,6 +114,8 @@ class ShapeCalibration:
     """Added while a measured percentile misses its SLO at a load the model calls safe; never negative."""
     fitted: Scales = Scales()
     """Constants of the last refit that was accepted. They predict; they are not what the hardware physically does."""
+    fitted_itl_log: float = 0.0
+    """What the fitted constants make of ITL in the last window, against the prior."""
     applied: Scales | None = None
     """What capacity is computed with; moves in steps, so that plans stand still while averages breathe."""
     used: int = 0

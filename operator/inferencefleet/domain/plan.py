@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
-from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape
+from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import FleetKey, Problem
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.pool import Exhaustion
@@ -25,6 +25,7 @@ class Reason(StrEnum):
     BACKLOG_DRAIN = "BacklogDrain"
     DECLARED_TRAFFIC = "DeclaredTraffic"
     SIZED = "Sized"
+    CALIBRATED = "Calibrated"
     # clamps
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"
@@ -55,7 +56,7 @@ class Verdict:
     sentence: str
     before: float | None = None
     after: float | None = None
-    """Quantity before and after the step (replicas unless the sentence says otherwise)."""
+    """Quantity before and after the step: replicas, of `Calibrated` requests/s of one replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ class Sizing:
     """Capacity x headroom x exp(-sigma): what the plan counts on."""
     marginal_price_per_hour: float
     price_per_hour: float
+    scales: Scales = Scales()
+    """What the capacity was computed with: the prior, or what engines have taught."""
 
     @property
     def usable(self) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from inferencefleet.domain.capacity import Scales
 from inferencefleet.domain.fleet import Fleet, Mode, Problem
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, PoolPlan, Reason, Sizing, Verdict
 from inferencefleet.domain.pool import Exhaustion, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings
+from inferencefleet.planning.calibrate import Learnt, calibrate
 from inferencefleet.planning.coldstart import expected_cold_start_s
 from inferencefleet.planning.estimate import estimate
-from inferencefleet.planning.explain import hourly_costs, main_reason
+from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
 from inferencefleet.planning.forecast import forecast
 from inferencefleet.planning.guard import GuardContext, run_guards
 from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first, place
@@ -50,13 +50,18 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     demand = estimate(fleet, state.metrics, memory)
     memory = _remember_arrivals(memory, demand, around)
 
-    # 2. What can one replica do in each pool, at these lengths?
-    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, demand.lengths, Scales())
+    # 2. What can one replica do in each pool, at these lengths, by physics as its engines have corrected it?
+    named = {name: pool.pool for name, pool in around.pools.items()}
+    memory = replace(memory, calibration=calibrate(state, memory, named, demand.lengths, at_s=around.at_s))
+    learnt = Learnt(memory.calibration)
+    lengths = demand.lengths
+    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
     problem = refusal(fleet, sizings)
     if problem is not None and demand.observed:
         # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
         problems = (*problems, problem)
-        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, fleet.expected.lengths, Scales())
+        lengths = fleet.expected.lengths
+        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
         problem = refusal(fleet, sizings)
     if problem is not None:
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
@@ -89,7 +94,10 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     # 6. Why?
     return _explained(
         state, demand, ahead, rooms, placement, steps, counted,
-        verdicts=(wanted.sized, *wanted.verdicts, *guarded, *_spoken(steps)),
+        verdicts=(
+            *calibrated_steps(fleet, sizings, placement.replicas, memory.calibration, lengths),
+            wanted.sized, *wanted.verdicts, *guarded, *_spoken(steps),
+        ),
         problems=problems, memory=memory, needed=needed,
     )  # fmt: skip
 

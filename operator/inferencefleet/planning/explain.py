@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from inferencefleet.domain.calibration import ShapeCalibration
+from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.plan import Demand, Forecast, Reason, Sizing, Verdict
+from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.observed import shape_key
+from inferencefleet.planning.calibrate import in_use, prior_scales
 
+NOTABLE_CHANGE = 0.02
+"""Share of a capacity from which on a change is worth a step of its own."""
 PRECEDENCE: tuple[Reason, ...] = (
     Reason.METRICS_MISSING,
     Reason.NOT_ENOUGH_GPUS,
@@ -44,6 +53,41 @@ def _first_clamp(verdicts: Sequence[Verdict]) -> Verdict | None:
             if verdict.code is code:
                 return verdict
     return None
+
+
+def calibrated_steps(
+    fleet: Fleet,
+    sizings: Sequence[Sizing],
+    replicas: Mapping[str, int],
+    calibration: Sequence[ShapeCalibration],
+    lengths: LengthMix,
+) -> tuple[Verdict, ...]:
+    """What calibration changed about the capacity of a replica, for pools in use where it matters."""
+    found = []
+    for sizing in sizings:
+        entry = in_use(calibration, sizing.pool, shape_key(sizing.shape)) if calibration else None
+        prior = prior_scales(sizing.shape)
+        if not replicas.get(sizing.pool) or replace(sizing.scales, sigma_log=prior.sigma_log) == prior:
+            continue
+        before = replica_capacity(sizing.shape, lengths, fleet.slos, prior).requests_per_s
+        after = sizing.capacity.requests_per_s
+        if abs(after - before) <= NOTABLE_CHANGE * before:
+            continue
+        learnt = "what other engines of this GPU taught" if entry is None else f"{entry.used} windows"
+        found.append(
+            Verdict(
+                code=Reason.CALIBRATED,
+                sentence=(
+                    f"{sizing.pool}: {before:.2f} -> {after:.2f} req/s a replica by {learnt}: times of memory "
+                    f"x{sizing.scales.memory:.2f}, compute x{sizing.scales.compute:.2f}, overhead "
+                    f"x{sizing.scales.overhead:.2f}, TTFT x{sizing.scales.ttft:.2f} of the prior, "
+                    f"uncertainty {sizing.scales.sigma_log:.2f} instead of {prior.sigma_log:.2f}"
+                ),
+                before=round(before, 3),
+                after=round(after, 3),
+            )
+        )
+    return tuple(found)
 
 
 def hourly_costs(sizings: Sequence[Sizing], replicas: Mapping[str, int]) -> tuple[float, float]:

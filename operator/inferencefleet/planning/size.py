@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet, Problem
@@ -13,6 +14,7 @@ from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.tensor_parallel import Question, choose
+from inferencefleet.planning.calibrate import NOTHING, Learnt, running_shape
 
 UNCERTAINTY_Z = 0.84
 """The plan counts on the capacity that is exceeded with probability 80 %."""
@@ -20,9 +22,13 @@ TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 
 
 def size(
-    fleet: Fleet, pools: Sequence[Pool], workloads: Sequence[WorkloadState], lengths: LengthMix, scales: Scales
+    fleet: Fleet,
+    pools: Sequence[Pool],
+    workloads: Sequence[WorkloadState],
+    lengths: LengthMix,
+    learnt: Learnt = NOTHING,
 ) -> tuple[Sizing, ...]:
-    """One `Sizing` for each pool, in the order given.
+    """One `Sizing` for each pool, in the order given, with the constants that the pool's engines have taught.
 
     The tensor-parallel size is the declared one, else the one that runs already and can serve (a change would restart
     every replica), here or on the same GPUs of another pool, else chosen: the smallest whose requests/s per GPU is
@@ -36,14 +42,15 @@ def size(
         fixed = fleet.engine.tensor_parallel or running.get(pool.name)
         if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
             fixed = elsewhere[pool.gpu.name]
+        scales = learnt.scales(running_shape(fleet, pool, fixed or 1), pool.name)
         # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
-        key = (pool.gpu, pool.gpus_per_node, fixed)
+        key = (pool.gpu, pool.gpus_per_node, fixed, scales)
         if key not in known:
             known[key] = _one_replica(fleet, pool, fixed, lengths, scales)
             if not known[key][1].serves and fleet.engine.tensor_parallel is None:
                 # What runs was chosen for another model or SLO: it must be restarted anyway.
                 known[key] = _one_replica(fleet, pool, None, lengths, scales)
-        sizings.append(_priced(fleet, pool, *known[key], scales))
+        sizings.append(_priced(fleet, pool, *known[key], scales, learnt))
     return tuple(sizings)
 
 
@@ -90,8 +97,8 @@ def _over_slices(fixed: int, pool: Pool) -> ReplicaCapacity:
         binding=Limit.MODEL_TOO_LARGE,
         sentence=(
             f"one replica asks for {fixed} GPUs (spec.engine.tensorParallelSize) and pool {pool.name} has MIG slices "
-            f"({pool.gpu.mig_profile}), which cannot talk to each other; set it to 1 or auto, or choose a pool of whole "
-            "GPUs"
+            f"({pool.gpu.mig_profile}), which cannot talk to each other; set it to 1 or auto, or choose a pool of "
+            "whole GPUs"
         ),
     )
 
@@ -101,12 +108,16 @@ def planned_share(headroom: float, sigma_log: float) -> float:
     return headroom * math.exp(-UNCERTAINTY_Z * sigma_log)
 
 
-def _priced(fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales) -> Sizing:
+def _priced(
+    fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales, learnt: Learnt
+) -> Sizing:
+    sigma_log = learnt.sigma_log(shape, pool.name, scales, capacity.concurrency)
     return Sizing(
         pool=pool.name,
         shape=shape,
         capacity=capacity,
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.headroom, scales.sigma_log),
+        scales=replace(scales, sigma_log=sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.headroom, sigma_log),
         marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
         price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
     )

@@ -6,14 +6,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import exp
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from inferencefleet.domain.calibration import CalibrationPhase, ShapeCalibration
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import Plan
 
 FLEET = ("namespace", "fleet")
 FLEET_POOL = ("namespace", "fleet", "pool")
+SHAPE = (*FLEET_POOL, "tensor_parallel")
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Telemetry:
             "hourly_cost",
             "demand_requests_per_second",
             "pool_exhausted",
+            *CALIBRATION,
         ):
             self._gauges[name].clear()
         for fleet in plan.fleets:
@@ -75,6 +79,8 @@ class Telemetry:
             self._gauges["hourly_cost"].labels(*labels).set(fleet.hourly_cost)
             if fleet.demand is not None:
                 self._gauges["demand_requests_per_second"].labels(*labels).set(fleet.demand.arrivals_per_s)
+            for entry in fleet.memory.calibration:
+                self._calibration(entry, *labels)
         for pool_outlook in plan.pools:
             exhausted = pool_outlook.exhaustion is not None
             self._gauges["pool_exhausted"].labels(pool_outlook.pool).set(float(exhausted))
@@ -82,12 +88,28 @@ class Telemetry:
         self._counters["object_writes"].inc(sum(writes.values()))
         self._counters["apply_refusals"].inc(len(refusals))
 
+    def _calibration(self, entry: ShapeCalibration, namespace: str, fleet: str) -> None:
+        labels = (namespace, fleet, entry.pool, str(entry.key.tensor_parallel))
+        if entry.used:
+            self._gauges["calibration_ratio"].labels(*labels, "itl").set(exp(entry.itl_log + entry.fitted_itl_log))
+            self._gauges["calibration_ratio"].labels(*labels, "ttft").set(exp(entry.ttft_log + entry.ttft_guard_log))
+        self._gauges["calibration_sigma"].labels(*labels).set(entry.sigma_log)
+        self._gauges["calibration_windows"].labels(*labels, "used").set(entry.used)
+        self._gauges["calibration_windows"].labels(*labels, "rejected").set(entry.rejected)
+        for phase in CalibrationPhase:
+            self._gauges["calibration_state"].labels(*labels, phase).set(float(phase is entry.phase))
 
+
+CALIBRATION = ("calibration_ratio", "calibration_sigma", "calibration_windows", "calibration_state")
 _GAUGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("desired_replicas", "Replicas that a fleet asks for in a pool.", FLEET_POOL),
     ("ready_replicas", "Replicas of a fleet in a pool that serve.", FLEET_POOL),
     ("hourly_cost", "Cost per hour of the replicas asked for, in the pools' currency.", FLEET),
     ("demand_requests_per_second", "Arrivals that the last plan saw.", FLEET),
+    ("calibration_ratio", "Measured latency over that of the uncalibrated model.", (*SHAPE, "metric")),
+    ("calibration_sigma", "Standard deviation of the log error of one prediction.", SHAPE),
+    ("calibration_windows", "Windows that were learnt from or refused.", (*SHAPE, "verdict")),
+    ("calibration_state", "1 for the state that the calibration is in.", (*SHAPE, "state")),
     ("pool_exhausted", "1 while a pool does not deliver nodes.", ("pool",)),
     ("fleets", "Fleets in the last plan.", ()),
     ("last_tick_timestamp_seconds", "When the last tick ended; alert when it stands still.", ()),

@@ -20,7 +20,7 @@ FLEET = a_fleet()
 
 
 def sized(*pools: Pool, fleet: Fleet = FLEET, running: tuple[WorkloadState, ...] = ()) -> tuple[Sizing, ...]:
-    return size(fleet, pools, running, a_mix(), Scales())
+    return size(fleet, pools, running, a_mix())
 
 
 def fixed(tensor_parallel: int) -> Fleet:

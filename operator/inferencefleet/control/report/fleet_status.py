@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from inferencefleet.api.convert_calibration import calibration_block, overview
 from inferencefleet.api.status_fleet import FleetStatus
 from inferencefleet.control.report.conditions import Statement, conditions
 from inferencefleet.control.report.history import history
@@ -58,6 +59,7 @@ def fleet_status(
             ],
             "observed": observed_block(state.metrics, share, plan.demand),
             "sizing": [_sizing(sizing) for sizing in plan.sizings],
+            "calibration": calibration_block(plan.memory.calibration),
             "plan": _derivation(plan),
             "recommendation": None if fleet.scaling.mode is Mode.OFF else {"target": placed},
             "cost": _cost(plan, state, pools),
@@ -122,6 +124,7 @@ def _summary(plan: FleetPlan, pools: Mapping[str, Pool], share: float | None) ->
         "onDemand": count(CapacityType.ON_DEMAND),
         "spot": count(CapacityType.SPOT),
         "hourly": f"{plan.hourly_cost:.2f}",
+        "calibration": overview(plan.memory.calibration),
         "reason": str(plan.reason),
         "message": plan.sentence,
     }

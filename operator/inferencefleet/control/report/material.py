@@ -22,7 +22,12 @@ REFRESH_S = 60.0
 FIRST_LOOK_S = 15.0
 """A number that was unknown before is shown sooner."""
 
-VOLATILE = frozenset({"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo"})
+WINDOWS_LOST = 10
+"""Windows of calibration that a restart may cost: so many are learnt before the status is written for them alone."""
+
+VOLATILE = frozenset(
+    {"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo", "calibration"}
+)
 AT_REST = frozenset({"Stabilizing", "DemandMet", "WithinLimits"})
 NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost"})
 
@@ -69,6 +74,22 @@ def _is_notable(path: str, before: float, after: float) -> bool:
 def numbers_appeared(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     """Something is known now that was not."""
     return bool(dict(_numbers(new)).keys() - dict(_numbers(old)).keys())
+
+
+def calibration_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """What is applied or its state changed, or more was learnt than a restart may cost."""
+    before, after = _calibrations(old), _calibrations(new)
+    return before.keys() != after.keys() or any(_taught(after[key], before[key]) for key in after)
+
+
+def _taught(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    said = ("state", "applied", "sigma")
+    more = new.get("windows", 0) - old.get("windows", 0)
+    return any(new.get(name) != old.get(name) for name in said) or abs(more) >= WINDOWS_LOST
+
+
+def _calibrations(status: Mapping[str, Any]) -> dict[tuple[Any, Any], Mapping[str, Any]]:
+    return {(block.get("pool"), block.get("shape")): block for block in status.get("calibration") or ()}
 
 
 def _skeleton(value: Any, *, top: bool = True) -> Any:
