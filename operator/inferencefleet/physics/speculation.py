@@ -34,6 +34,11 @@ def verified_tokens(speculation: Speculation | None) -> int:
     return 1 if speculation is None else 1 + speculation.draft_tokens
 
 
+def drafting_share(speculation: Speculation | None) -> float:
+    """k T_draft / T_step: time of drafting as a share of a decode step without speculation."""
+    return 0.0 if speculation is None else speculation.draft_tokens * speculation.draft_cost_ratio
+
+
 def tpot_s(itl_s: float, speculation: Speculation | None) -> float:
     """Mean time per output token where `itl_s` is the time between steps, which is what vLLM's ITL metric shows."""
     return itl_s / tokens_per_step(speculation)
