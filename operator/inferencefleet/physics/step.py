@@ -14,14 +14,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.hardware import Efficiency, GpuSpec, Link, NumberFormat
-from inferencefleet.domain.model import ModelSpec
-from inferencefleet.physics.kv import full_bytes_per_token, sliding_bytes_per_token, state_bytes_per_sequence
+from inferencefleet.domain.model import AttentionKind, ModelSpec, attention_groups
+from inferencefleet.physics.kv import read_bytes_per_token, state_bytes_per_sequence, windowed_read_bytes_per_token
+from inferencefleet.physics.speculation import drafting_share, verified_tokens
 from inferencefleet.physics.weights import BYTES_PER_WEIGHT, dense_format, parameters
 
 STEP_OVERHEAD_S = 0.93e-3
@@ -47,7 +50,8 @@ class StepModel:
 
     __slots__ = (
         "_attention",
-        "_attention_window",
+        "_draft_share",
+        "_drafter",
         "_eager4",
         "_expert_compute",
         "_expert_memory",
@@ -61,9 +65,9 @@ class StepModel:
         "_overhead",
         "_per_token",
         "_sequence",
-        "_sliding",
         "_state",
-        "_window",
+        "_verified",
+        "_windows",
     )
 
     def __init__(self, shape: ReplicaShape, scales: Scales = _PRIOR) -> None:
@@ -97,13 +101,11 @@ class StepModel:
             self._expert_miss_log = math.log1p(-share) if share < 1 else -math.inf
 
         kv_rate = bandwidth * gpu.kv_bandwidth_efficiency
-        self._full = full_bytes_per_token(shape) / kv_rate
-        self._sliding = sliding_bytes_per_token(shape) / kv_rate
-        self._window = float(model.sliding_window_tokens or math.inf)
-
-        attention = 2 * _attention_width(model) / (compute * bf16 * gpu.attention_compute_efficiency)
-        self._attention = attention * model.full_attention_layers
-        self._attention_window = attention * model.sliding_attention_layers
+        self._full = read_bytes_per_token(shape) / kv_rate
+        attention = 2 / (compute * bf16 * gpu.attention_compute_efficiency)
+        everything, widths = _attention_widths(model)
+        self._attention = attention * everything
+        self._windows = _windows(windowed_read_bytes_per_token(shape), widths, kv_rate, attention)
 
         overhead = STEP_OVERHEAD_S + model.layers * gpu.layer_overhead_s
         moe_overhead = gpu.moe_layer_overhead_s
@@ -123,6 +125,9 @@ class StepModel:
             self._overhead += 2 * model.layers * link.latency_s * scales.overhead
             self._per_token = 2 * model.layers * volume * scales.memory
 
+        self._verified, self._draft_share = verified_tokens(shape.speculation), drafting_share(shape.speculation)
+        self._drafter = StepModel(replace(shape, speculation=None), scales) if self._draft_share else None
+
     def seconds(
         self,
         decode_seqs: float,
@@ -135,8 +140,10 @@ class StepModel:
         `decode_seqs` sequences decode, with `context_tokens_sum` tokens in the cache together. `prefill_tokens` prompt
         tokens are computed, each of which attends to `prefill_context_tokens` tokens on average: those cached before
         its chunk plus half of the chunk (average over all prefilled tokens when several prompts share the step).
+        With speculative decoding a sequence brings its drafts as well, and drafting them takes time of its own (1.9).
         """
-        tokens = decode_seqs + prefill_tokens
+        verified = decode_seqs * self._verified
+        tokens = verified + prefill_tokens
         compute = self._linear_compute * tokens
         compute *= compute
         total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * decode_seqs
@@ -146,18 +153,21 @@ class StepModel:
             compute = self._expert_compute * tokens
             total += math.cbrt(memory * memory * memory + compute * compute * compute)
         memory = self._head_memory * self._head_memory
-        compute = self._head_compute * (decode_seqs + (1.0 if prefill_tokens else 0.0))
+        compute = self._head_compute * (verified + (1.0 if prefill_tokens else 0.0))
         compute *= compute
         total += math.sqrt(math.sqrt(memory * memory + compute * compute))
         if tokens > self._graph_tokens:
             square = total * total
             total = math.sqrt(math.sqrt(square * square + self._eager4))
         total += self._full * context_tokens_sum
-        if self._sliding and decode_seqs:
-            total += self._sliding * min(context_tokens_sum, decode_seqs * self._window)
+        for window, read, _ in self._windows:
+            total += read * min(context_tokens_sum, decode_seqs * window)
         if prefill_tokens:
             total += self._attention * prefill_tokens * prefill_context_tokens
-            total += self._attention_window * prefill_tokens * min(prefill_context_tokens, self._window)
+            for window, _, attention in self._windows:
+                total += attention * prefill_tokens * min(prefill_context_tokens, window)
+        if self._drafter and decode_seqs:
+            total += self._draft_share * self._drafter.seconds(decode_seqs, context_tokens_sum)
         return total
 
     def seconds_array(
@@ -178,8 +188,9 @@ class StepModel:
 
     def shared_array(self, seqs: Seconds, prefill: Seconds) -> Seconds:
         """The terms that depend on token counts but not on contexts."""
-        tokens = seqs + prefill
-        head_compute = self._head_compute * (seqs + (prefill > 0))
+        verified = seqs * self._verified
+        tokens = verified + prefill
+        head_compute = self._head_compute * (verified + (prefill > 0))
         total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * seqs
         total = total + np.sqrt(np.sqrt(self._linear_memory4 + _fourth(self._linear_compute * tokens)))
         total += np.sqrt(np.sqrt(self._head_memory**4 + _fourth(head_compute)))
@@ -190,30 +201,31 @@ class StepModel:
                 memory = -self._expert_memory * np.expm1(self._expert_miss_log * tokens)
             compute = self._expert_compute * tokens
             total += np.cbrt(memory * memory * memory + compute * compute * compute)
-        return np.asarray(np.sqrt(np.sqrt(_fourth(total) + self._eager4 * (tokens > self._graph_tokens))))
+        total = np.sqrt(np.sqrt(_fourth(total) + self._eager4 * (tokens > self._graph_tokens)))
+        if self._drafter:
+            total = total + self._draft_share * self._drafter.shared_array(seqs, np.zeros(())) * (seqs > 0)
+        return np.asarray(total)
 
     def decode_attention_array(self, seqs: Seconds, context_tokens_sum: Seconds) -> Seconds:
         """Reading the KV cache of the decoding sequences."""
         total = self._full * context_tokens_sum
-        if self._sliding:
-            total = total + self._sliding * np.minimum(context_tokens_sum, seqs * _finite(self._window))
+        for window, read, _ in self._windows:
+            total = total + read * np.minimum(context_tokens_sum, seqs * window)
+        total = total * (1.0 + self._draft_share)
         return np.asarray(total)
 
     def prefill_attention_array(self, prefill: Seconds, context_tokens: Seconds) -> Seconds:
         """Attention of prompt tokens to `context_tokens` tokens each."""
         total = self._attention * prefill * context_tokens
-        if self._attention_window:
-            total = total + self._attention_window * prefill * np.minimum(context_tokens, self._window)
+        for window, _, attention in self._windows:
+            total = total + attention * prefill * np.minimum(context_tokens, window)
         return np.asarray(total)
 
     def prompt_attention_array(self, cached: Seconds, new: Seconds) -> Seconds:
         """Attention of whole prompts: `new` tokens that follow `cached` ones, whatever the chunks."""
         total = self._attention * new * (cached + new / 2)
-        if self._attention_window:
-            end = cached + new
-            total = total + self._attention_window * (
-                _window_area(end, self._window) - _window_area(cached, self._window)
-            )
+        for window, _, attention in self._windows:
+            total = total + attention * (_window_area(cached + new, window) - _window_area(cached, window))
         return np.asarray(total)
 
 
@@ -236,12 +248,25 @@ def efficiency_of(gpu: GpuSpec, weights: NumberFormat) -> Efficiency:
     return gpu.efficiency.get(weights, gpu.efficiency[NumberFormat.BF16])
 
 
-def _attention_width(model: ModelSpec) -> float:
-    """H (d_q + d_v) of one layer."""
-    if model.mla is not None:
-        mla = model.mla
-        return float(model.heads * (mla.qk_nope_head_dim + mla.qk_rope_head_dim + mla.v_head_dim))
-    return float(model.heads * 2 * model.head_dim)
+def _attention_widths(model: ModelSpec) -> tuple[float, dict[float, float]]:
+    """H (d_q + d_v) summed over layers: of those that attend to everything, and of others by the tokens they see."""
+    everything = 0.0
+    windows: dict[float, float] = {}
+    for group in attention_groups(model):
+        window = model.sliding_window_tokens if group.kind is AttentionKind.SLIDING else group.selected_tokens
+        everything += group.layers * group.index_width
+        if window is None:
+            everything += group.layers * group.width
+        else:
+            windows[float(window)] = windows.get(float(window), 0.0) + group.layers * group.width
+    return everything, windows
+
+
+def _windows(
+    reads: Mapping[float, float], widths: Mapping[float, float], kv_rate: float, attention: float
+) -> tuple[tuple[float, float, float], ...]:
+    """For each window (or selection): its tokens, seconds to read one of them, seconds for a prompt token and one."""
+    return tuple((window, reads[window] / kv_rate, attention * widths[window]) for window in sorted(reads))
 
 
 def _link(gpu: GpuSpec, tensor_parallel: int) -> Link:
@@ -260,8 +285,3 @@ def _window_area(tokens: Seconds, window: float) -> Seconds:
 def _fourth(values: Seconds) -> Seconds:
     square = values * values
     return np.asarray(square * square)
-
-
-def _finite(window: float) -> float:
-    # 0 sequences x an infinite window would be NaN.
-    return window if math.isfinite(window) else 1e18

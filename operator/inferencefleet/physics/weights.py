@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import ceil
 
 from inferencefleet.domain.hardware import NumberFormat
-from inferencefleet.domain.model import AttentionKind, ModelSpec
+from inferencefleet.domain.model import ModelSpec, attention_groups
 
 BYTES_PER_WEIGHT = {
     NumberFormat.BF16: 2.0,
@@ -48,14 +48,14 @@ class Parameters:
 def parameters(model: ModelSpec) -> Parameters:
     """Parameter counts by the formulas of 1.1; norms and biases (under 0.1 %) are left out."""
     moe_layers = model.moe.layers if model.moe else 0
-    linear = model.attention.count(AttentionKind.LINEAR)
-    attention = (model.layers - linear) * _attention(model) + linear * model.linear_parameters
-    mlp = (model.layers - moe_layers) * 3.0 * model.hidden * model.ffn_hidden
+    attention = float(sum(group.layers * group.parameters for group in attention_groups(model)))
+    matrices = float(model.mlp_matrices)
+    mlp = (model.layers - moe_layers) * matrices * model.hidden * model.ffn_hidden
     expert = routed = chosen = 0.0
     if model.moe:
-        shared_and_router = 3.0 * model.hidden * model.moe.shared_hidden + model.hidden * model.moe.experts
+        shared_and_router = matrices * model.hidden * model.moe.shared_hidden + model.hidden * model.moe.experts
         mlp += moe_layers * shared_and_router
-        expert = 3.0 * model.hidden * model.moe.expert_hidden
+        expert = matrices * model.hidden * model.moe.expert_hidden
         routed = moe_layers * model.moe.experts * expert
         chosen = moe_layers * model.moe.experts_per_token * expert
     head = float(model.vocab * model.hidden)
@@ -91,19 +91,3 @@ def weights_bytes(model: ModelSpec, weights: NumberFormat) -> float:
         + experts * BYTES_PER_WEIGHT[weights]
         + (count.head + count.embedding) * BYTES_PER_WEIGHT[NumberFormat.BF16]
     )
-
-
-def _attention(model: ModelSpec) -> float:
-    """Parameters of one full or sliding attention layer."""
-    hidden, heads = model.hidden, model.heads
-    if model.mla is None:
-        return float(hidden * model.head_dim * 2 * (heads + model.kv_heads))
-    mla = model.mla
-    query_dim = mla.qk_nope_head_dim + mla.qk_rope_head_dim
-    if mla.q_lora_rank is None:
-        query = hidden * heads * query_dim
-    else:
-        query = hidden * mla.q_lora_rank + mla.q_lora_rank * heads * query_dim
-    latent = hidden * (mla.kv_lora_rank + mla.qk_rope_head_dim)
-    expand = mla.kv_lora_rank * heads * (mla.qk_nope_head_dim + mla.v_head_dim)
-    return float(query + latent + expand + heads * mla.v_head_dim * hidden)
