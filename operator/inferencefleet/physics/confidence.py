@@ -43,8 +43,8 @@ def doubts(shape: ReplicaShape) -> Iterator[Doubt]:
         yield (
             Confidence.LOW,
             f"Speculative decoding is assumed to have {shape.speculation.acceptance:.0%} of drafts accepted; in the "
-            "one public comparison under load (EAGLE-3, Llama-3.1-8B on H100) it lowered capacity from 106 to 73 "
-            "requests/s.",
+            "one public comparison under load (EAGLE-3, Llama-3.1-8B on H100) 1 in 8 was, and capacity fell from 106 "
+            "to 73 requests/s.",
         )
     if gpu.confidence is DataConfidence.BORROWED:
         yield Confidence.LOW, f"The kernel efficiencies of {gpu.name} are those of a related GPU."

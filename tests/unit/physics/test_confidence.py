@@ -42,7 +42,7 @@ def test_a_mixture_of_experts_is_medium_until_calibrated() -> None:
 @pytest.mark.parametrize(
     ("replica", "reason"),
     [
-        (replace(DENSE, speculation=Speculation(draft_tokens=3, acceptance=0.7)), "from 106 to 73 requests/s"),
+        (replace(DENSE, speculation=Speculation(draft_tokens=3, acceptance=0.7)), "1 in 8 was, and capacity fell from 106 to 73"),
         (with_gpu(DataConfidence.BORROWED), "are those of a related GPU"),
         (with_gpu(DataConfidence.DATASHEET), "only the datasheet is known"),
         (shape("Qwen/Qwen3-8B", "A100-SXM", 1, "fp8"), "no tensor cores for fp8"),
