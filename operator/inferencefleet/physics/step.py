@@ -14,8 +14,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -128,6 +129,14 @@ class StepModel:
         self._verified, self._draft_share = verified_tokens(shape.speculation), drafting_share(shape.speculation)
         self._drafter = StepModel(replace(shape, speculation=None), scales) if self._draft_share else None
 
+    @classmethod
+    def stacked(cls, models: Sequence[StepModel]) -> StepModel:
+        """Replicas of one model under one set of limits as one: its array methods broadcast with (replicas, 1, 1)."""
+        one = cls.__new__(cls)
+        for name in cls.__slots__:
+            setattr(one, name, _stacked([getattr(model, name) for model in models]))
+        return one
+
     def seconds(
         self,
         decode_seqs: float,
@@ -194,7 +203,7 @@ class StepModel:
         total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * seqs
         total = total + np.sqrt(np.sqrt(self._linear_memory4 + _fourth(self._linear_compute * tokens)))
         total += np.sqrt(np.sqrt(self._head_memory**4 + _fourth(head_compute)))
-        if self._expert_memory:
+        if self._expert_miss_log:
             if math.isinf(self._expert_miss_log):
                 memory = self._expert_memory * (tokens > 0)
             else:
@@ -227,6 +236,16 @@ class StepModel:
         for window, _, attention in self._windows:
             total = total + attention * (_window_area(cached + new, window) - _window_area(cached, window))
         return np.asarray(total)
+
+
+def _stacked(values: Sequence[Any]) -> Any:
+    """One constant of several replicas: itself where all agree, else an array of shape (replicas, 1, 1)."""
+    first = values[0]
+    if isinstance(first, StepModel):
+        return StepModel.stacked(values)
+    if isinstance(first, tuple):
+        return tuple(_stacked(column) for column in zip(*values, strict=True))
+    return first if all(value == first for value in values) else np.array(values)[:, None, None]
 
 
 def step_time_s(
