@@ -82,7 +82,7 @@ def _compute(shape: ReplicaShape, lengths: LengthMix, slos: Sequence[Slo], scale
     limits = {
         Limit.KV_MEMORY: _rate_of(state, kv_seqs),
         Limit.MAX_SEQS: _rate_of(state, slot_seqs),
-        Limit.HOST: min(HOST_REQUESTS_PER_S, HOST_TOKENS_PER_S / lengths.mean_output_tokens),
+        Limit.HOST: host_requests_per_s(lengths),
     }
     bound_by: dict[Limit, Slo] = {}
     for slo in slos:
@@ -104,6 +104,11 @@ def _compute(shape: ReplicaShape, lengths: LengthMix, slos: Sequence[Slo], scale
         latencies_s=found,
         floors_s=floors,
     )
+
+
+def host_requests_per_s(lengths: LengthMix) -> float:
+    """What one API server process can answer and stream of these requests, whatever the GPU (1.10)."""
+    return min(HOST_REQUESTS_PER_S, HOST_TOKENS_PER_S / lengths.mean_output_tokens)
 
 
 def _seqs_within(total: float, mean: float, rms: float) -> float:

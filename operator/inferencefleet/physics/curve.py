@@ -1,0 +1,83 @@
+"""Latency versus load of one replica, for charts: what users feel between an idle replica and a full one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.capacity import host_requests_per_s
+from inferencefleet.physics.memory import memory_budget, missing_bytes
+from inferencefleet.physics.refusals import too_large
+from inferencefleet.physics.residence import clip_lengths, itl_percentiles_s, load, resident_bytes
+from inferencefleet.physics.ttft import latencies
+
+Floats = NDArray[np.float64]
+
+NEAR_ZERO = 0.01
+"""First point, as a share of the last."""
+_PRIOR = Scales()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoadCurve:
+    """One replica under Poisson arrivals of growing rate; arrays of shape (points,), ascending in rate."""
+
+    requests_per_s: Floats
+    running: Floats
+    """Mean requests in the batch."""
+    itl_mean_s: Floats
+    itl_s: Mapping[int, Floats]
+    """Inter-token latency by percentile."""
+    ttft_mean_s: Floats
+    ttft_s: Mapping[int, Floats]
+    """Time to first token by percentile."""
+    output_tokens_per_s: Floats
+
+
+def load_curve(
+    shape: ReplicaShape,
+    lengths: LengthMix,
+    scales: Scales = _PRIOR,
+    points: int = 32,
+    percentiles: Sequence[int] = (50, 95, 99),
+) -> LoadCurve:
+    """Latencies at `points` arrival rates, evenly spaced from near 0 to the most the replica holds.
+
+    The most is the full KV cache or all sequence slots on average, or what the host can stream: SLOs play no part.
+    Beyond about 80 % of it real tails of TTFT are longer (sizing physics 5). ITL is the time between steps, which with
+    speculative decoding give several tokens.
+
+    Raises `ValueError` with the way out when the model does not fit, and for fewer than two points.
+    """
+    if points < 2:
+        raise ValueError(f"a curve needs at least 2 points, got {points}")
+    budget, missing = memory_budget(shape), missing_bytes(shape)
+    if missing > 0:
+        raise ValueError(too_large(shape, budget, missing).sentence)
+    lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
+    mean_bytes, _ = resident_bytes(shape, lengths)
+    state = load(shape, lengths, scales, min(float(shape.limits.max_num_seqs), budget.kv_cache_bytes / mean_bytes))
+    top = min(float(state.rate[-1]), host_requests_per_s(lengths))
+    rates = np.linspace(NEAR_ZERO * top, top, points)
+    itl = itl_percentiles_s(state, percentiles)
+    samples = [latencies(state, float(rate), scales.ttft) for rate in rates]
+    ttft = np.array([sample.ttft_percentiles_s(percentiles) for sample in samples]).T
+
+    def at(values: Floats) -> Floats:
+        return np.interp(rates, state.rate, values)
+
+    return LoadCurve(
+        requests_per_s=rates,
+        running=at(state.seqs),
+        itl_mean_s=at(state.itl_mean_s),
+        itl_s=MappingProxyType({level: at(itl[level]) for level in percentiles}),
+        ttft_mean_s=np.array([sample.ttft_mean_s() for sample in samples]),
+        ttft_s=MappingProxyType(dict(zip(percentiles, ttft, strict=True))),
+        output_tokens_per_s=rates * lengths.mean_output_tokens,
+    )
