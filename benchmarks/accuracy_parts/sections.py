@@ -54,8 +54,8 @@ def data(study: Study) -> Parts:
     missing = len(study.rows) - len(study.scored)
     return [
         f"{len(study.rows)} rows: {used} are compared, {len(study.stand_ins)} ran otherwise and are predicted as plain "
-        f"tensor parallelism in a table of their own, {missing} cannot be predicted. No reason below looks at a measured "
-        "latency.",
+        f"tensor parallelism in a table of their own, {missing} cannot be predicted. No reason below looks at a "
+        "measured latency.",
         excluded_table(study.rows, study.found),
         "Split by deployment (engine, architecture, GPU, format; all tensor-parallel sizes and all sources together), "
         "never by row. Constants may be tuned on the training side only. Honesty: the notes behind the physics, and "
@@ -78,8 +78,8 @@ def errors(study: Study) -> tuple[Parts, dict[str, Any]]:
          "decode time, and no more clients than the model lets run. Table (c) keeps the others.",
          "a uncalibrated", unsaturated(study.closed)),
         (f"(b) The same, calibrated: each of {len(fits)} replica types (source, engine version, model, GPU, format, "
-         "TP) on the 2-3 lowest loads of one pair of lengths (three scales and a TTFT factor), tested on its other rows. "
-         f"The fit called {accepted} of them well determined; all are used. "
+         "TP) on the 2-3 lowest loads of one pair of lengths (three scales and a TTFT factor), tested on its other "
+         f"rows. The fit called {accepted} of them well determined; all are used. "
          f"{len(few)} rows belong to replica types with too few points and are not here.",
          "b calibrated", unsaturated(study.rescored)),
         ("(a) again on exactly the rows of (b)", "a on the rows of b",
