@@ -8,8 +8,8 @@ from inferencefleet.physics.kv import full_bytes_per_token, sequence_bytes, slid
 from inferencefleet.physics.weights import weights_bytes
 
 GIB = float(2**30)
-RUNTIME_BYTES = 0.5 * GIB
-"""CUDA context, graphs, NCCL."""
+RUNTIME_BYTES = 0.35 * GIB
+"""CUDA context, graphs, NCCL: 0.1-0.4 GiB measured (llm-d benchmark, vLLM 0.22 logs)."""
 ACTIVATION_BYTES = 2.5 * GIB
 SAMPLER_BYTES = 38.6
 """For each sequence slot x vocabulary entry: vLLM profiles its peak with every slot sampling at once."""

@@ -63,6 +63,7 @@ class StepModel:
         "_head_memory",
         "_linear_compute",
         "_linear_memory4",
+        "_link_latency",
         "_overhead",
         "_per_token",
         "_sequence",
@@ -119,11 +120,12 @@ class StepModel:
         self._state = 2 * state_bytes_per_sequence(shape) / bandwidth
         self._graph_tokens = shape.limits.cuda_graph_tokens
         self._eager4 = (model.layers * gpu.eager_layer_overhead_s * scales.overhead) ** 4
-        self._per_token = 0.0
+        self._per_token = self._link_latency = 0.0
         if tp > 1:
             link = _link(gpu, tp)
             volume = 2 * (tp - 1) / tp * model.hidden * 2 / link.bandwidth_bytes_per_s
-            self._overhead += 2 * model.layers * link.latency_s * scales.overhead
+            self._link_latency = 2 * model.layers * link.latency_s * scales.overhead
+            self._overhead += self._link_latency
             self._per_token = 2 * model.layers * volume * scales.memory
 
         self._verified, self._draft_share = verified_tokens(shape.speculation), drafting_share(shape.speculation)
@@ -178,6 +180,40 @@ class StepModel:
         if self._drafter and decode_seqs:
             total += self._draft_share * self._drafter.seconds(decode_seqs, context_tokens_sum)
         return total
+
+    def terms(
+        self,
+        decode_seqs: float,
+        context_tokens_sum: float,
+        prefill_tokens: float = 0.0,
+        prefill_context_tokens: float = 0.0,
+    ) -> dict[str, float]:
+        """The seconds of each term of `seconds`, in the order of the formula; they add up to it.
+
+        `launch` is what the step waits for the host when no CUDA graph replays it; `drafting` is speculative decoding.
+        """
+        verified = decode_seqs * self._verified
+        tokens = verified + prefill_tokens
+        parts = {
+            "weights": (self._linear_memory4 + (self._linear_compute * tokens) ** 4) ** 0.25,
+            "experts": 0.0,
+            "head": (self._head_memory**4 + (self._head_compute * (verified + (prefill_tokens > 0))) ** 4) ** 0.25,
+            "all_reduce": self._link_latency + self._per_token * tokens,
+            "overhead": self._overhead - self._link_latency + self._sequence * decode_seqs,
+            "state": self._state * decode_seqs,
+        }
+        if self._expert_memory and tokens:
+            touched = -self._expert_memory * math.expm1(self._expert_miss_log * tokens)
+            parts["experts"] = (touched**3 + (self._expert_compute * tokens) ** 3) ** (1 / 3)
+        gpu = sum(parts.values())
+        parts["launch"] = (gpu**4 + self._eager4) ** 0.25 - gpu if tokens > self._graph_tokens else 0.0
+        alone = self.seconds(decode_seqs, 0.0, prefill_tokens)
+        with_cache = self.seconds(decode_seqs, context_tokens_sum, prefill_tokens)
+        parts["kv_cache"] = with_cache - alone
+        attended = self.seconds(decode_seqs, context_tokens_sum, prefill_tokens, prefill_context_tokens)
+        parts["prompt_attention"] = attended - with_cache
+        parts["drafting"] = alone - gpu - parts["launch"] if self._drafter else 0.0
+        return parts
 
     def seconds_array(
         self,
