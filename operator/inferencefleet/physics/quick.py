@@ -64,17 +64,18 @@ def concurrency_ceiling(free_bytes: float, bytes_per_request: float) -> int:
     return max(0, floor(free_bytes / bytes_per_request))
 
 
-def least_weights_read_bytes(model: ModelSpec, weights: NumberFormat) -> float:
-    """Bytes of weights that every decode step reads, whatever its batch.
+def least_weights_read_bytes(model: ModelSpec, weights: NumberFormat, tokens: float = 1.0) -> float:
+    """Bytes of weights that a step with so many tokens reads on average, at least one token.
 
-    All weights without the input table (one row a token) and, in a mixture of experts, without the experts that a
-    single token does not choose; larger batches touch more of them.
+    All weights without the input table (one row a token) and, in a mixture of experts, without the experts that no
+    token chooses: (1 - k/E)^tokens of them (sizing physics 1.3).
     """
     count = parameters(model)
     idle = count.embedding * BYTES_PER_WEIGHT[NumberFormat.BF16]
     if model.moe:
         # Published expert checkpoints may be padded; the padding of idle experts is not worth a special case.
-        idle += count.experts * (1 - model.moe.experts_per_token / model.moe.experts) * BYTES_PER_WEIGHT[weights]
+        missed = (1 - model.moe.experts_per_token / model.moe.experts) ** tokens
+        idle += count.experts * missed * BYTES_PER_WEIGHT[weights]
     return weights_bytes(model, weights) - idle
 
 

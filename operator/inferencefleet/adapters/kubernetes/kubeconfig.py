@@ -22,9 +22,7 @@ async def connect_as_user(context: str | None, *, timeout_s: float = 10.0) -> tu
 
     Raises `Unreachable` when there is no usable kubeconfig.
     """
-    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
-    if not any(Path(part).is_file() for part in path.split(os.pathsep)):
-        raise Unreachable(0, f"there is no kubeconfig at {path}")
+    path = _path()
     configuration = Configuration()
     try:
         contexts, active = kubernetes_config.list_kube_config_contexts(config_file=path)
@@ -33,6 +31,14 @@ async def connect_as_user(context: str | None, *, timeout_s: float = 10.0) -> tu
         raise Unreachable(0, f"the kubeconfig at {path} cannot be used: {error}") from error
     chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active
     return KubernetesClient(ApiClient(configuration), timeout_s=timeout_s), _namespace(chosen)
+
+
+def _path() -> str:
+    """One or more files, as kubectl reads them."""
+    path = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+    if not any(Path(part).is_file() for part in path.split(os.pathsep)):
+        raise Unreachable(0, f"there is no kubeconfig at {path}")
+    return path
 
 
 def _namespace(context: dict[str, Any] | None) -> str:

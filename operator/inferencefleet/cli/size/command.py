@@ -88,7 +88,9 @@ def command(
 def _plot(sized: Sized, path: Path) -> None:
     from inferencefleet.cli.plot.charts import draw
 
-    draw(sized.shape, sized.workload, sized.capacity, path)
+    work = sized.workload
+    planned = sized.fleet.planned_requests_per_s if sized.fleet else 0.0
+    draw(sized.shape, work.lengths, work.slos, sized.capacity, sized.scales, planned, path)
 
 
 def _only_gpu(prices: PriceList) -> GpuSpec:
