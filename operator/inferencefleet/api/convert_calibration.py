@@ -49,7 +49,7 @@ def overview(entries: Sequence[ShapeCalibration]) -> str | None:
 
 
 def _status(entry: ShapeCalibration) -> dict[str, Any]:
-    lower, upper = interval_log(entry.residuals_log, entry.prior_sigma_log)
+    lower, upper = interval_log(entry.residuals_log, entry.sigma_log if entry.used else entry.prior_sigma_log)
     applied = entry.applied or Scales(sigma_log=entry.prior_sigma_log)
     learnt = entry.used > 0
     return {

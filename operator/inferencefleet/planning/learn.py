@@ -24,6 +24,8 @@ from inferencefleet.planning.windows import Reading
 GAIN = 0.3
 LARGEST_LOG = log(3.0)
 """Nothing that was learnt leaves [1/3, 3]."""
+IMPLAUSIBLE_LOG = 2 * LARGEST_LOG
+"""A latency that is off by nine times is one of something else."""
 LARGEST_MOVE_LOG = 0.2
 """Of an average, for one window."""
 GATE = sqrt(7.378)
@@ -36,6 +38,8 @@ ABS_TO_SIGMA = 1.2533
 """Mean absolute value to standard deviation, for a normal distribution."""
 FULL_TRUST_WINDOWS = 10
 """Accepted windows from which on a speed above the prior is believed in full."""
+SETTLED_WINDOWS = 6
+"""Accepted windows after which 0.7^6 = 12 % of the first error is left in the average."""
 QUANTUM_LOG = 0.02
 HYSTERESIS_LOG = 0.03
 """Applied constants stay where they are until the averages have moved this far."""
@@ -67,7 +71,7 @@ def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_
         used=entry.used + 1,
         misses=0,
         envelope=_around(entry.envelope, reading),
-        residuals_log=(*entry.residuals_log, round(innovation, 4))[-RESIDUALS_KEPT:],
+        residuals_log=_with_residual(entry, innovation),
         windows=(*entry.windows, window)[-WINDOWS_KEPT:],
         verdict=WindowVerdict.ACCEPTED,
         sentence=(
@@ -162,8 +166,17 @@ def _suspected(entry: ShapeCalibration, measured_s: float, predicted_s: float, a
 
 
 def _moved(average: float, residual: float, gain: float) -> float:
+    if abs(residual) > IMPLAUSIBLE_LOG:
+        return average
     step = max(-LARGEST_MOVE_LOG, min(LARGEST_MOVE_LOG, gain * (residual - average)))
     return max(-LARGEST_LOG, min(LARGEST_LOG, average + step))
+
+
+def _with_residual(entry: ShapeCalibration, innovation: float) -> tuple[float, ...]:
+    """While the average still finds its place, errors are those of the prior and not of predictions to come."""
+    if entry.used < SETTLED_WINDOWS:
+        return entry.residuals_log
+    return (*entry.residuals_log, round(innovation, 4))[-RESIDUALS_KEPT:]
 
 
 def _sigma(sigma: float, innovation: float) -> float:

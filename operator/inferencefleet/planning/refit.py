@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferencefleet.domain.calibration import ShapeCalibration
+from inferencefleet.domain.calibration import ShapeCalibration, Window
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.physics.fit import fit_scales
 from inferencefleet.physics.observed import Observed
@@ -15,10 +16,16 @@ from inferencefleet.physics.observed import Observed
 EVERY = 5
 """Accepted windows between two refits."""
 LEAST_WINDOWS = 15
+RECENT_WINDOWS = 15
+"""A second fit looks at these only: after a drift the older ones tell of something that is gone."""
 HELD_OUT = 5
-"""The last windows, which the fit does not see and must predict better than what is in use."""
+"""The last windows, which the fit does not see and must predict."""
 BETTER = 0.95
-"""Largest share of the old error at which a fit is taken."""
+"""Largest share of the old constants' error at which new ones are taken."""
+AS_GOOD = 1.15
+"""And largest error against that of the old constants with the live average on top: what predictions have now."""
+HALF_LIFE_WINDOWS = 10.0
+"""A window counts half as much as one that is so many younger: engines drift."""
 PREFILL_WEIGHT = 0.25
 """Prefill times hold more that the model does not know (prompts that share a step) than ITL does."""
 
@@ -28,46 +35,56 @@ Floats = NDArray[np.float64]
 def refit(entry: ShapeCalibration, shape: ReplicaShape) -> ShapeCalibration:
     """`entry` with constants fitted to its windows, or as it was.
 
-    The average residual starts again at the median of the last residuals under the new constants, so that predictions
-    where the engine runs now do not jump.
+    New constants must predict the held-out windows without the help of an average: better than the old constants alone,
+    and as well as the old ones do with their average. The average then starts again at what is left.
     """
     if entry.used % EVERY or len(entry.windows) < LEAST_WINDOWS:
         return entry
-    itl = np.log([window.itl_s for window in entry.windows])
+    measured = np.log([window.itl_s for window in entry.windows])
     everything = Observed(shape, entry.windows)
-    seen, train = slice(None, -HELD_OUT), entry.windows[:-HELD_OUT]
-    prefill = [i for i, window in enumerate(train) if window.prefill_s is not None]
-    training = Observed(shape, train)
 
-    def predict(scales: Scales) -> Floats:
-        return np.log(np.concatenate((training.itl_s(scales), training.prefill_s(scales)[prefill])))
+    def residuals(scales: Scales) -> Floats:
+        return np.asarray(measured - np.log(everything.itl_s(scales)))
 
-    measured = [window.prefill_s for window in train if window.prefill_s is not None]
-    found = fit_scales(
-        predict,
-        np.concatenate((itl[seen], np.log(measured))),
-        weights=[1.0] * len(train) + [PREFILL_WEIGHT] * len(measured),
-        running=[window.decode_seqs for window in train] + [window.decode_seqs for window in train if window.prefill_s],
-        prompt_tokens=[window.new_tokens for window in train]
-        + [window.new_tokens for window in train if window.prefill_s],
-    )
-    if not found.accepted:
+    old = residuals(entry.fitted)
+    average = float(np.median(old[-3 * HELD_OUT : -HELD_OUT]))
+    bound = min(BETTER * _error(old), AS_GOOD * _error(old - average))
+    train = entry.windows[:-HELD_OUT]
+    spans = {len(train), min(len(train), RECENT_WINDOWS - HELD_OUT)}
+    fits = [_fit(shape, train[-span:]) for span in sorted(spans)]
+    good = [scales for scales in fits if scales is not None and _error(residuals(scales)) <= bound]
+    if not good:
         return entry
-    # As constants only: TTFT is learnt on its own, and the uncertainty is that of live predictions.
-    scales = replace(found.scales, ttft=1.0, sigma_log=entry.fitted.sigma_log)
-    old, new = itl - np.log(everything.itl_s(entry.fitted)), itl - np.log(everything.itl_s(scales))
-    if _held_out_error(new) > BETTER * _held_out_error(old):
-        return entry
-    prior = itl - np.log(everything.itl_s(Scales()))
+    best = min(good, key=lambda scales: _error(residuals(scales)))
+    new = residuals(best)
     return replace(
         entry,
-        fitted=scales,
+        fitted=best,
         itl_log=float(np.median(new[-HELD_OUT:])),
-        fitted_itl_log=float(prior[-1] - new[-1]),
+        fitted_itl_log=float(residuals(Scales())[-1] - new[-1]),
     )
 
 
-def _held_out_error(residuals: Floats) -> float:
-    """Mean error of the last windows, once the average of those before them is taken off, as live predictions do."""
-    offset = float(np.median(residuals[-3 * HELD_OUT : -HELD_OUT]))
-    return float(np.abs(residuals[-HELD_OUT:] - offset).mean())
+def _fit(shape: ReplicaShape, train: Sequence[Window]) -> Scales | None:
+    """Constants that the windows identify; None when they do not."""
+    observed = Observed(shape, train)
+    prefill = [i for i, window in enumerate(train) if window.prefill_s is not None]
+
+    def predict(scales: Scales) -> Floats:
+        return np.log(np.concatenate((observed.itl_s(scales), observed.prefill_s(scales)[prefill])))
+
+    weights = 0.5 ** (np.arange(len(train))[::-1] / HALF_LIFE_WINDOWS)
+    points = [*train, *(train[i] for i in prefill)]
+    found = fit_scales(
+        predict,
+        np.log([*(window.itl_s for window in train), *(train[i].prefill_s or 1.0 for i in prefill)]),
+        weights=np.concatenate((weights, PREFILL_WEIGHT * weights[prefill])),
+        running=[window.decode_seqs for window in points],
+        prompt_tokens=[window.new_tokens for window in points],
+    )
+    return found.scales if found.accepted else None
+
+
+def _error(residuals: Floats) -> float:
+    """Mean error of the held-out windows."""
+    return float(np.abs(residuals[-HELD_OUT:]).mean())

@@ -21,6 +21,8 @@ HIDDEN_HITS = 0.15
 """Share of prompt tokens that may be missing from what the engine computed before hits must be hidden."""
 LARGEST_QUEUE = 0.1
 """Waiting for each running request; above, times to first token are those of an overload."""
+API_SERVER_S = 0.1
+"""Most that HTTP and tokenising add to a first token on average."""
 _NEEDED = (
     "requests_per_s", "prompts_per_s", "prompt_tokens_per_s", "output_tokens_per_s", "itl_seconds_per_s",
     "itl_intervals_per_s", "running_early", "running_late", "preemptions_per_s", "resets",
@@ -59,7 +61,7 @@ class Reading:
     output_tokens: float
     """Means of a request."""
     ttft_s: float | None
-    """Mean; None when requests queued, because the model is not of overload."""
+    """Mean; None when requests queued, because the model is not of overload, or when it cannot be true."""
     lengths: LengthMix
 
 
@@ -83,8 +85,6 @@ def read(look: Look) -> Reading | Refusal:
     prompt_mean = values["prompt_tokens_per_s"] / prompts
     output_mean = values["output_tokens_per_s"] / values["requests_per_s"]
     lengths = _scaled(look.lengths, prompt_mean, output_mean, seen.prefix_hit_ratio or 0.0)
-    running = (values["running_early"] + values["running_late"]) / 2
-    queued = seen.waiting_mean is None or seen.waiting_mean > max(1.0, LARGEST_QUEUE * running)
     return Reading(
         window=Window(
             decode_seqs=values["itl_seconds_per_s"] / engines,
@@ -98,9 +98,25 @@ def read(look: Look) -> Reading | Refusal:
         requests_per_s=prompts / engines,
         prompt_tokens=prompt_mean,
         output_tokens=output_mean,
-        ttft_s=None if queued else seen.ttft_mean_s,
+        ttft_s=seen.ttft_mean_s if _first_tokens_fit(seen) else None,
         lengths=lengths,
     )
+
+
+def _first_tokens_fit(seen: PoolWindow) -> bool:
+    """Time to the first token beyond prefill was spent waiting: Little's law again, for the queue."""
+    waiting, total, prefill = seen.waiting_mean, seen.ttft_seconds_per_s, seen.prefill_seconds_per_s
+    if waiting is None or total is None:
+        return False
+    running = ((seen.running_early or 0.0) + (seen.running_late or 0.0)) / 2
+    if waiting > max(1.0, LARGEST_QUEUE * running):
+        return False
+    if prefill is None:
+        return True
+    queue = total - prefill
+    most = max(queue, waiting)
+    # Seconds in the API server are in TTFT and in no gauge.
+    return queue >= 0 and queue - waiting <= 0.3 * most + math.sqrt(most) + API_SERVER_S * (seen.prompts_per_s or 0.0)
 
 
 def _scaled(lengths: LengthMix, prompt_mean: float, output_mean: float, hit_ratio: float) -> LengthMix:
