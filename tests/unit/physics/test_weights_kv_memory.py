@@ -79,8 +79,9 @@ def test_linear_attention_layers_hold_a_constant_state() -> None:
 
 def test_many_sequence_slots_cost_sampler_memory() -> None:
     few, many = memory_budget(shape(max_num_seqs=256)), memory_budget(shape(max_num_seqs=1024))
-    assert few.overhead_bytes == pytest.approx(2 * 3.0 * GIB)
-    assert many.overhead_bytes == pytest.approx(2 * 6.1 * GIB, rel=0.02)
+    assert few.overhead_bytes == pytest.approx(2 * 2.85 * GIB)
+    # Measured on one GPU: Qwen3-32B with 1024 slots leaves 4.45 GiB (llm-d benchmark, H100, vLLM).
+    assert many.overhead_bytes == pytest.approx(2 * 5.78 * GIB, rel=0.04)
 
 
 def test_the_budget_adds_up() -> None:
