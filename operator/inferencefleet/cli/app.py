@@ -8,8 +8,6 @@ from importlib import import_module
 
 import click
 
-from inferencefleet.catalog.errors import closest
-
 COMMANDS = {
     "fit": "Which GPUs and weight formats hold a model, and the KV cache room that is left.",
     "size": "What one replica can do, and how many a request rate needs.",
@@ -34,6 +32,8 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from inferencefleet.catalog.errors import closest  # brings the whole catalogue
+
             near = closest(args[0], COMMANDS, count=1)[0]
             ctx.fail(f"no command {args[0]!r}; closest: {near} (known: {', '.join(COMMANDS)})")
         return super().resolve_command(ctx, args)

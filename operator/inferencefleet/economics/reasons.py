@@ -77,7 +77,7 @@ def workflow(recommendation: Recommendation) -> tuple[tuple[str, str], ...]:
             (
                 "throughput",
                 f"most for each GPU: {fastest.shape.weights} on {_where(fastest)}, {fastest.planned_per_gpu:.3g} "
-                f"requests/s planned ({request.planned_share:.0%} of the capacity)",
+                f"requests/s planned ({request.planned_share(fastest.shape):.0%} of the capacity)",
             )
         )
     found.append(("latency", _latency(everybody)))

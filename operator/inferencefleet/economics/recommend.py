@@ -8,11 +8,11 @@ replicas, because nobody can rent half of one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape, Scales, Speculation
+from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape, Speculation
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
@@ -20,7 +20,7 @@ from inferencefleet.domain.pool import CapacityType
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.economics.dollars import tokens_per_usd, usd_per_million_tokens
 from inferencefleet.economics.formats import Checkpoint, checkpoint_of
-from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.capacity import replica_capacities
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.tensor_parallel import Option, Question
 
@@ -60,8 +60,8 @@ class Request:
     slos: tuple[Slo, ...]
     kv_cache: NumberFormat
     limits: EngineLimits
-    planned_share: float
-    """Share of a replica's capacity that is counted on: headroom, and what uncertainty takes."""
+    planned_share: Callable[[ReplicaShape], float]
+    """Share of a replica's capacity that is counted on: headroom, and what the uncertainty about it takes."""
     offers: tuple[Offer, ...]
     formats: tuple[NumberFormat, ...]
     """Ranked."""
@@ -73,7 +73,6 @@ class Request:
     It is a flag of the engine and costs nothing, so a GPU should not lose for want of it."""
     force_pcie: bool = False
     """Rank tensor parallelism over PCIe as well."""
-    scales: Scales = Scales()
     speculation: Speculation | None = None
 
 
@@ -199,13 +198,12 @@ def _question(request: Request, offer: Offer, weights: NumberFormat) -> Question
         lengths=request.lengths,
         slos=request.slos,
         sizes=[size for size in request.sizes if size <= offer.gpus_per_node],
-        scales=request.scales,
         speculation=request.speculation,
     )
 
 
 def _capacities(request: Request, shapes: Sequence[ReplicaShape]) -> list[ReplicaCapacity]:
-    return [replica_capacity(shape, request.lengths, request.slos, request.scales) for shape in shapes]
+    return replica_capacities(shapes, request.lengths, request.slos)
 
 
 def _best_budgets(request: Request, options: list[Option]) -> list[Option]:
@@ -245,7 +243,7 @@ def _candidate(request: Request, offer: Offer, shape: ReplicaShape, capacity: Re
         capacity=capacity,
         checkpoint=checkpoint_of(request.model, shape.weights),
         standing=_standing(request, offer, shape.tensor_parallel, capacity),
-        planned_requests_per_s=capacity.requests_per_s * request.planned_share,
+        planned_requests_per_s=capacity.requests_per_s * request.planned_share(shape),
     )
     return _with_fleet(candidate, request) if capacity.serves else candidate
 

@@ -19,10 +19,10 @@ from inferencefleet.cli.output import write_document
 from inferencefleet.cli.prices import PriceList, price_list, price_options
 from inferencefleet.cli.recommend.view import document, show
 from inferencefleet.cli.workload import Workload, workload_of
-from inferencefleet.domain.capacity import Scales
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.economics.formats import Checkpoint, checkpoint_of, formats_to_try
 from inferencefleet.economics.recommend import Offer, Request, recommend
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.planning.size import planned_share
 
@@ -79,7 +79,7 @@ def _request(
         slos=workload.slos,
         kv_cache=serving.kv_cache,
         limits=serving.limits,
-        planned_share=planned_share(workload.headroom, Scales().sigma_log),
+        planned_share=lambda shape: planned_share(workload.headroom, prior_sigma_log(shape)),
         offers=tuple(_offers(gpus, prices)),
         formats=formats,
         other_formats=others,

@@ -24,7 +24,6 @@ def document(found: Recommendation, workload: Workload) -> dict[str, Any]:
         "model": workload.serving.model.id,
         "traffic": documents.traffic(workload),
         "slo": documents.objectives(workload.slos),
-        "plannedShare": rounded(found.request.planned_share),
         "workflow": [{"step": name, "finding": finding} for name, finding in workflow(found)],
         **{
             name: [_candidate(found, candidate) for candidate in candidates]
@@ -58,6 +57,7 @@ def _candidate(found: Recommendation, candidate: Candidate) -> dict[str, Any]:
         "requestsPerSecond": rounded(candidate.capacity.requests_per_s),
         "plannedRequestsPerSecond": rounded(candidate.planned_requests_per_s),
         "plannedRequestsPerSecondPerGPU": rounded(candidate.planned_per_gpu),
+        "plannedShare": rounded(found.request.planned_share(shape)),
         "usedShare": rounded(candidate.used),
         "bindingLimit": str(candidate.capacity.binding),
         "usdPerGPUHour": None if price is None else price.usd_per_gpu_hour,

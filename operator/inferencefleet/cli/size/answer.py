@@ -11,10 +11,12 @@ from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.economics.dollars import tokens_per_usd, usd_per_million_tokens
 from inferencefleet.economics.recommend import PriceTag
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.operating import OperatingPoint, open_loop
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.residence import clip_lengths, load, resident_bytes
 from inferencefleet.physics.sensitivity import sensitivities
+from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.tensor_parallel import Option, Question, choose, options
 from inferencefleet.planning.size import UNCERTAINTY_Z, planned_share
 
@@ -81,14 +83,11 @@ class Sized:
     sensitivities: tuple[Sensitivity, ...]
 
 
-def size(
-    workload: Workload, gpu: GpuSpec, weights: NumberFormat, price: PriceTag | None, scales: Scales | None = None
-) -> Sized:
+def size(workload: Workload, gpu: GpuSpec, weights: NumberFormat, price: PriceTag | None) -> Sized:
     """Capacity of one replica of this GPU, and how many the rate needs.
 
     Raises ValueError when the engine can split the model over none of the sizes.
     """
-    scales = scales or Scales()
     serving = workload.serving
     question = Question(
         model=serving.model,
@@ -99,13 +98,13 @@ def size(
         lengths=workload.lengths,
         slos=workload.slos,
         sizes=SIZES if serving.tensor_parallel is None else (serving.tensor_parallel,),
-        scales=scales,
         speculation=serving.speculation,
     )
     found = options(question)
     if not found:
         raise ValueError(f"{serving.model.id} has {serving.model.heads} heads, which so many GPUs do not divide")
     shape, capacity = choose(question)
+    scales = Scales(sigma_log=prior_sigma_log(shape))
     return Sized(
         workload=workload,
         shape=shape,
@@ -124,10 +123,11 @@ def _step(workload: Workload, shape: ReplicaShape, capacity: ReplicaCapacity, sc
     seqs = max(1.0, capacity.concurrency)
     state = load(shape, lengths, scales, seqs)
     extension = float(state.extension_s[-1].mean())
+    terms = StepModel(shape, scales).terms(seqs, seqs * state.context_tokens)
     return StepAtCapacity(
         decode_seqs=seqs,
         context_tokens=state.context_tokens,
-        terms_s={"step": float(state.decode_step_s[-1])},
+        terms_s={name: seconds for name, seconds in terms.items() if seconds > 0},
         prefill_s=extension,
         prefill_share=min(1.0, capacity.requests_per_s * extension),
         chunks=float(state.chunks[-1].mean()),

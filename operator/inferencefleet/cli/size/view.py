@@ -18,7 +18,9 @@ _TERMS = {
     "prompt_attention": "prompt attention",
     "all_reduce": "all-reduce between GPUs",
     "overhead": "launches and scheduling",
-    "sequences": "work for each request",
+    "launch": "wait for the host (no CUDA graph)",
+    "state": "state of linear attention",
+    "drafting": "drafting tokens",
 }
 
 
