@@ -255,6 +255,7 @@ RECORDS: tuple[Record, ...] = (
                 unit="requests/month",
                 quoted=500_000,
                 right=333_600,
+                relation="<",
                 holds=lambda value: value < 500_000,
                 compute=lambda: break_even(L40S_S1, GPT4O.usd_per_request(800, 300)).requests_per_month or math.nan,
             ),

@@ -75,6 +75,7 @@ RECORDS: tuple[Record, ...] = (
                 unit="min",
                 quoted=2.5,
                 right=2.35,
+                relation=">",
                 holds=lambda value: value > 2.5,
                 compute=lambda: load_s(1e9) / 60,
             ),

@@ -120,8 +120,8 @@ RECORDS: tuple[Record, ...] = (
         ),
         verdict=(ERR,),
         reason=(
-            "All its figures follow from $4.20/M when an hour has 1,000 seconds. With 3,600 it is 231 tok/s now "
-            "and 972 wanted; the ratio of 4.2 survives, because both speeds are wrong by the same factor."
+            "833, 3,500 and 4.2 all follow from a lost price of $4.20/M when an hour has 1,000 seconds. With "
+            "3,600 it is 231 tok/s now and 972 wanted; the ratio survives, both speeds being wrong by one factor."
         ),
         figures=(
             Figure(

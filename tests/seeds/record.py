@@ -53,6 +53,8 @@ class Figure:
     fitted to measurements."""
     rounding: float = 0.005
     """Relative difference that is rounding in the source, not an error."""
+    relation: str = ""
+    """`<` or `about` where the source does not give the number itself."""
     holds: Callable[[float], bool] | None = None
     """For a quote that is a bound or a range: whether it allows the right value."""
     cause: Callable[[], float] | None = None

@@ -19,7 +19,7 @@ LLAMA_8B = "meta-llama/Llama-3.1-8B-Instruct"
 LLAMA_70B = "meta-llama/Llama-3.1-70B-Instruct"
 LLAMA_405B = "meta-llama/Meta-Llama-3.1-405B"
 MIXTRAL = "mistralai/Mixtral-8x7B-v0.1"
-LLAMA2_7B = "meta-llama/Llama-2-7b-hf"
+QWEN_7B = "Qwen/Qwen2.5-7B-Instruct"
 
 BF16, FP8, INT8, INT4 = NumberFormat.BF16, NumberFormat.FP8, NumberFormat.INT8, NumberFormat.INT4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inferencefleet.domain.hardware import NumberFormat
-from tests.seeds.shapes import BF16, FP8, INT4, INT8, LLAMA2_7B, LLAMA_8B, LLAMA_70B, LLAMA_405B, MIXTRAL
+from tests.seeds.shapes import BF16, FP8, INT4, INT8, LLAMA_8B, LLAMA_70B, LLAMA_405B, MIXTRAL, QWEN_7B
 
 NVFP4 = NumberFormat.NVFP4
 
@@ -221,7 +221,7 @@ FITS: tuple[QuotedFit, ...] = (
         max_model_len_tokens=32_768,
         kv_gb=7.1,
         verdict="cannot start",
-        comment="21,600 tokens of KV cache: less than one request of 32,768.",
+        comment="Some 22,000 tokens of KV cache: less than one request of 32,768.",
     ),
     QuotedFit(
         source="S4",
@@ -258,7 +258,7 @@ FITS: tuple[QuotedFit, ...] = (
         max_model_len_tokens=2048,
         kv_gb=-5.0,
         verdict="cannot start",
-        comment="40.5 GB of weights with scales and a bf16 head: it does not even load. The nominal 35 GB would.",
+        comment="40.5 GB of weights with scales and a bf16 head; the engine has 38.7. The nominal 35 GB would fit.",
     ),
     QuotedFit(
         source="S4",
@@ -275,12 +275,12 @@ FITS: tuple[QuotedFit, ...] = (
     QuotedFit(
         source="S4",
         what="7B INT4 on RTX 4090",
-        model=LLAMA2_7B,
+        model=QWEN_7B,
         gpu="RTX-4090",
         gpus=1,
         weights=INT4,
         max_model_len_tokens=4096,
-        kv_gb=16.0,
+        kv_gb=14.3,
         verdict="serves",
         comment="As the table says.",
     ),

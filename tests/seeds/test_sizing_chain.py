@@ -68,11 +68,11 @@ def test_physics_mode_needs_about_24_gpus_for_the_question_the_chain_answers_wit
     assert chain.replicas == ceil(50 / (0.7 * chain.requests_per_s))
 
 
-def test_the_physical_residence_is_three_times_what_the_chain_takes_it_for() -> None:
+def test_a_request_really_stays_more_than_twice_as_long_as_the_chain_takes_it_for() -> None:
     chain = sizing_chain(S2, mode="physics")
     residence, running, throughput = (chain.step(n).value for n in ("residence", "running", "throughput"))
     assert running / residence == pytest.approx(throughput, rel=0.02)
-    assert residence > 3 * seed_sizing(S2).step("time in batch").value
+    assert residence > 2 * seed_sizing(S2).step("time in batch").value
     assert running <= chain.step("concurrency").value
 
 
