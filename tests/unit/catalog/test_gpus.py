@@ -49,7 +49,7 @@ def test_every_entry_is_complete_and_plausible(name: str) -> None:
 def test_every_value_of_every_gpu_has_a_source_with_a_date(name: str) -> None:
     spec = gpu(name)
     expected = {"memoryGiB", "bandwidthGBps", "kvBandwidthEfficiency", "attentionComputeEfficiency"}
-    expected |= {"layerOverheadUs", "moeLayerOverheadUs"}
+    expected |= {"layerOverheadUs", "moeLayerOverheadUs", "eagerLayerOverheadUs"}
     expected |= {f"peakTflops.{key}" for key in spec.peak_flops}
     expected |= {f"links.{size}.{field}" for size in spec.links for field in ("latencyUs", "bandwidthGBps")}
     expected |= {
@@ -169,7 +169,7 @@ def test_the_data_file_says_which_values_are_tuned_end_to_end() -> None:
     assert "tuned on end-to-end runs" in text
     assert "end-to-end" in yaml.safe_load(text)["sources"]
     tuned = {path for path, source in gpu("H100").sources.items() if "end-to-end" in source}
-    assert {"layerOverheadUs", "moeLayerOverheadUs"} <= tuned
+    assert {"layerOverheadUs", "moeLayerOverheadUs", "eagerLayerOverheadUs"} <= tuned
 
 
 def test_an_explicit_gpu_has_the_given_numbers_and_borrowed_efficiencies() -> None:
