@@ -17,6 +17,7 @@ from inferencefleet.domain.observation import Phase
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
 from inferencefleet.domain.snapshot import BrokenFleet, FleetState
+from inferencefleet.economics.dollars import usd_per_million_tokens
 
 JsonObject = dict[str, Any]
 
@@ -201,7 +202,7 @@ def _derivation(plan: FleetPlan) -> JsonObject:
 def _cost(plan: FleetPlan, state: FleetState, pools: Mapping[str, Pool]) -> JsonObject:
     currencies = {pools[pool.pool].currency for pool in plan.pools if pool.replicas > 0}
     output_per_s = getattr(state.metrics, "output_tokens_per_s", None)
-    per_million = plan.hourly_cost / 3600 / output_per_s * 1e6 if output_per_s else None
+    per_million = usd_per_million_tokens(plan.hourly_cost, output_per_s) if output_per_s else None
     return {
         "hourly": round(plan.hourly_cost, 2),
         "marginalHourly": round(plan.marginal_hourly_cost, 2),
