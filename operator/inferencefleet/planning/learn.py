@@ -40,6 +40,8 @@ FULL_TRUST_WINDOWS = 10
 """Accepted windows from which on a speed above the prior is believed in full."""
 SETTLED_WINDOWS = 6
 """Accepted windows after which 0.7^6 = 12 % of the first error is left in the average."""
+TAIL_TRUST = 0.5
+"""Of a mean TTFT below the modelled one: plans are for its tail, which a mean tells little of."""
 QUANTUM_LOG = 0.02
 HYSTERESIS_LOG = 0.03
 """Applied constants stay where they are until the averages have moved this far."""
@@ -109,7 +111,7 @@ def applied(entry: ShapeCalibration, prior: Scales) -> Scales:
         memory=_trusted(best.memory, slower, trust),
         compute=_trusted(best.compute, slower, trust),
         overhead=_trusted(best.overhead, slower, trust),
-        ttft=_trusted(exp(entry.ttft_log), entry.ttft_guard_log, trust),
+        ttft=_trusted(exp(entry.ttft_log), entry.ttft_guard_log, TAIL_TRUST * trust),
         sigma_log=prior.sigma_log
         if entry.used < PROBATION_WINDOWS
         else max(SIGMA_FLOOR_LOG, round(_near(entry.sigma_log, entry.applied), 2)),

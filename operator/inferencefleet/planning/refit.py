@@ -40,29 +40,42 @@ def refit(entry: ShapeCalibration, shape: ReplicaShape) -> ShapeCalibration:
     """
     if entry.used % EVERY or len(entry.windows) < LEAST_WINDOWS:
         return entry
-    measured = np.log([window.itl_s for window in entry.windows])
-    everything = Observed(shape, entry.windows)
-
-    def residuals(scales: Scales) -> Floats:
-        return np.asarray(measured - np.log(everything.itl_s(scales)))
-
-    old = residuals(entry.fitted)
-    average = float(np.median(old[-3 * HELD_OUT : -HELD_OUT]))
-    bound = min(BETTER * _error(old), AS_GOOD * _error(old - average))
-    train = entry.windows[:-HELD_OUT]
+    held_out, train = _Measured(shape, entry.windows[-HELD_OUT:]), entry.windows[:-HELD_OUT]
+    average = float(np.median(_Measured(shape, train[-2 * HELD_OUT :]).itl_log(entry.fitted)))
+    bound = min(BETTER * held_out.error(entry.fitted), AS_GOOD * held_out.error(entry.fitted, average))
     spans = {len(train), min(len(train), RECENT_WINDOWS - HELD_OUT)}
     fits = [_fit(shape, train[-span:]) for span in sorted(spans)]
-    good = [scales for scales in fits if scales is not None and _error(residuals(scales)) <= bound]
+    good = [scales for scales in fits if scales is not None and held_out.error(scales) <= bound]
     if not good:
         return entry
-    best = min(good, key=lambda scales: _error(residuals(scales)))
-    new = residuals(best)
+    best = min(good, key=held_out.error)
+    left = held_out.itl_log(best)
     return replace(
         entry,
         fitted=best,
-        itl_log=float(np.median(new[-HELD_OUT:])),
-        fitted_itl_log=float(residuals(Scales())[-1] - new[-1]),
+        itl_log=float(np.median(left)),
+        fitted_itl_log=float(held_out.itl_log(Scales())[-1] - left[-1]),
     )
+
+
+class _Measured:
+    """Windows with what was measured in them."""
+
+    def __init__(self, shape: ReplicaShape, windows: Sequence[Window]) -> None:
+        self._observed = Observed(shape, windows)
+        self._itl = np.log([window.itl_s for window in windows])
+        self._prefill = np.log([window.prefill_s or np.nan for window in windows])
+
+    def itl_log(self, scales: Scales) -> Floats:
+        """Log residuals, shape (n,)."""
+        return np.asarray(self._itl - np.log(self._observed.itl_s(scales)))
+
+    def error(self, scales: Scales, average: float = 0.0) -> float:
+        """Mean error of ITL, and some of that of prefill, once an average residual of both is taken off."""
+        itl = float(np.abs(self.itl_log(scales) - average).mean())
+        prefill = np.abs(self._prefill - np.log(self._observed.prefill_s(scales)) - average)
+        known = prefill[np.isfinite(prefill)]
+        return itl + PREFILL_WEIGHT * float(known.mean()) if known.size else itl
 
 
 def _fit(shape: ReplicaShape, train: Sequence[Window]) -> Scales | None:
@@ -83,8 +96,3 @@ def _fit(shape: ReplicaShape, train: Sequence[Window]) -> Scales | None:
         prompt_tokens=[window.new_tokens for window in points],
     )
     return found.scales if found.accepted else None
-
-
-def _error(residuals: Floats) -> float:
-    """Mean error of the held-out windows."""
-    return float(np.abs(residuals[-HELD_OUT:]).mean())
