@@ -1,8 +1,8 @@
 """Dollars and tokens: plain conversions, each with its unit in its name.
 
 Prices are what the user gives or the catalogue lists; nothing here assumes one. Dollars stand for whatever one currency
-they are in. Months have a length that the caller
-chooses: 730 hours is a year divided by 12, and 720 hours (30 days) is used as often.
+they are in. Months have a length that the caller chooses: 730 hours is a year divided by 12, and 720 hours (30 days) is
+used as often.
 """
 
 from __future__ import annotations
