@@ -143,8 +143,15 @@ def _remembered(status: CalibrationStatus, blank: ShapeCalibration) -> ShapeCali
         windows=unpack(memory.windows),
         verdict=_verdict(status.reason),
         sentence=status.message or "",
-        updated_s=None if status.updated is None else from_timestamp(status.updated),
+        updated_s=_time(status.updated),
     )
+
+
+def _time(text: str | None) -> float | None:
+    try:
+        return None if text is None else from_timestamp(text)
+    except ValueError as wrong:
+        raise Unreadable(f"updated: {wrong}") from wrong
 
 
 def _numbers(model: CalibrationMemory | Any, prefix: str = "memory.") -> list[tuple[str, float | None]]:
