@@ -141,6 +141,27 @@ async def test_a_fleet_in_the_middle_of_an_upgrade_is_read_in_both_languages(sta
     assert (found.engines, found.running, found.waiting) == (2, 6, 5)
 
 
+async def test_the_window_of_each_pool_tells_latencies_tokens_restarts_and_models(stage: Stage) -> None:
+    found = await metrics_of(stage, "mixed")
+    new, old = found.pools["h100-spot"].window, found.pools["a100"].window
+    assert new is not None
+    assert old is not None
+    assert new.itl_mean_s == pytest.approx(8.9792 / 574, rel=1e-3)
+    assert new.ttft_mean_s == pytest.approx(1.4721 / 10, rel=1e-3)
+    assert new.prefill_mean_s is not None
+    assert new.prefill_mean_s < new.ttft_mean_s
+    assert new.requests_per_s == pytest.approx(10 / WINDOW_S, rel=0.3)
+    assert new.prefix_hit_ratio == pytest.approx(432 / 530, rel=1e-6)
+    # 530 prompt tokens of which 432 were cached, and 584 generated.
+    assert new.scheduled_tokens_per_s == pytest.approx((530 - 432 + 584) / WINDOW_S, rel=0.4)
+    assert (new.preemptions_per_s, new.resets, new.models) == (0.0, 0.0, ("qwen2.5-1.5b",))
+    assert new.running_late is not None
+    assert 0 < new.running_late <= 3, "a mean over scrapes before and after it began to serve"
+    assert old.itl_intervals_per_s == pytest.approx(2537 / WINDOW_S, rel=0.3)
+    assert old.prefix_hit_ratio is None
+    assert old.scheduled_tokens_per_s is None or old.scheduled_tokens_per_s > 0
+
+
 async def test_an_engine_before_its_first_request_is_idle_and_its_ratios_are_unknown(stage: Stage) -> None:
     found = await metrics_of(stage, "idle")
     assert found.completions_per_s == 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from inferencefleet.adapters.prometheus import parse
 from inferencefleet.adapters.prometheus.assemble import Answers, assemble
 from inferencefleet.adapters.prometheus.queries import Queries, Vocabulary, quoted
 from inferencefleet.domain.fleet import FleetKey
-from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, PoolWindow
 
 WORDS = Vocabulary()
 CHAT = FleetKey("prod", "chat")
@@ -108,6 +109,60 @@ def test_a_zero_kv_gauge_is_believed_of_an_idle_pool_only() -> None:
         assert found.pools["spot"].kv_cache_usage_max == believed
 
 
+RATES = {
+    "requests_per_s": 2.0, "prompts_per_s": 2.1, "output_tokens_per_s": 400.0, "itl_seconds_per_s": 8.0,
+    "itl_intervals_per_s": 398.0, "prefill_seconds_per_s": 0.2, "prefills_per_s": 2.0, "ttft_seconds_per_s": 0.3,
+    "running_early": 8.0, "running_late": 8.5, "resets": 0.0,
+}  # fmt: skip
+
+
+def window_of(**changes: float | None) -> PoolWindow | None:
+    seen = answers(newest={HERE: 999}, engines={HERE: 1}, running={HERE: 8}, waiting={HERE: 0})
+    values = {name: value for name, value in (RATES | changes).items() if value is not None}
+    known = {name: {HERE: values[name]} if name in values else {} for name in (*RATES, "prefix_hit_ratio")}
+    found = assemble(CHAT, replace(seen, windows=known, models={HERE: ("m",)}), QUERIES)
+    assert isinstance(found, FleetMetrics)
+    return found.pools["spot"].window
+
+
+def test_the_window_of_a_pool_carries_means_and_leaves_out_what_is_unknown() -> None:
+    window = window_of()
+    assert window is not None
+    assert window.itl_mean_s == pytest.approx(8.0 / 398)
+    assert window.ttft_mean_s == pytest.approx(0.3 / 2.1)
+    assert window.prefill_mean_s == pytest.approx(0.1)
+    assert (window.prefix_hit_ratio, window.preemptions_per_s, window.models) == (None, None, ("m",))
+    assert window.window_s == 60
+
+
+@pytest.mark.parametrize("name", ["itl_seconds_per_s", "itl_intervals_per_s", "prompts_per_s", "ttft_seconds_per_s"])
+def test_a_latency_at_zero_while_tokens_come_out_is_unknown(name: str) -> None:
+    window = window_of(**{name: 0.0})
+    assert window is not None
+    assert getattr(window, name) is None
+    idle = window_of(**dict.fromkeys(RATES, 0.0))
+    assert idle is not None
+    assert getattr(idle, name) == 0.0, "nothing happens there, and that is known"
+
+
+def test_prefill_times_that_nobody_counted_are_unknown() -> None:
+    window = window_of(prefills_per_s=0.0)
+    assert window is not None
+    assert (window.prefill_seconds_per_s, window.prefill_mean_s) == (None, None)
+
+
+def test_without_the_rates_of_pools_there_is_no_window_and_everything_else_stays() -> None:
+    seen = answers(newest={HERE: 999}, engines={HERE: 1}, running={HERE: 8}, waiting={HERE: 0})
+    found = assemble(CHAT, seen, QUERIES)
+    assert isinstance(found, FleetMetrics)
+    assert (found.pools["spot"].window, found.pools["spot"].running) == (None, 8)
+
+
+def test_models_of_a_pool_are_the_names_its_engines_report() -> None:
+    vector = [a_sample("1", model_name="b"), a_sample("1", model_name="a"), a_sample("1", pool="x"), a_sample("2")]
+    assert parse.names_by_pool(vector, WORDS, "model_name") == {HERE: ("a", "b")}
+
+
 def test_no_series_and_old_series_are_different_gaps() -> None:
     none = assemble(CHAT, answers(), QUERIES)
     old = assemble(CHAT, answers(newest={HERE: 700}), QUERIES)
@@ -126,6 +181,11 @@ def test_every_query_asks_for_all_fleets_at_once_and_groups_by_them() -> None:
         *(getattr(QUERIES, name)() for name in ("newest", "engines", "running", "completions", "prefix_hit_ratio")),
         QUERIES.histogram("itl"),
         QUERIES.in_system_growth(),
+        QUERIES.pool_completions(),
+        QUERIES.pool_rate("itl", "_sum"),
+        QUERIES.pool_mean("running", 0.5, 0.5),
+        QUERIES.pool_resets(),
+        QUERIES.pool_models(),
     ]
     for query in asked:
         assert 'inferencefleet_io_fleet!=""' in query
@@ -136,3 +196,10 @@ def test_a_renamed_metric_is_asked_for_under_both_names() -> None:
     assert "vllm:kv_cache_usage_perc" in QUERIES.kv_cache_usage_max()
     assert "vllm:gpu_cache_usage_perc" in QUERIES.kv_cache_usage_max()
     assert "vllm:time_per_output_token_seconds_bucket" in QUERIES.histogram("itl")
+    assert "vllm:time_per_output_token_seconds_sum" in QUERIES.pool_rate("itl", "_sum")
+    assert "vllm:gpu_prefix_cache_hits_total" in QUERIES.pool_prefix_hit_ratio()
+
+
+def test_halves_of_a_window_are_asked_for_one_after_the_other() -> None:
+    assert "[30s] offset 30s" in QUERIES.pool_mean("running", 0.5, 0.5)
+    assert "offset" not in QUERIES.pool_mean("running", 0.5)

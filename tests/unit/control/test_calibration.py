@@ -1,4 +1,4 @@
-"""Calibration through the whole loop: learnt from metrics, used in the plan, written rarely, restored after a restart."""
+"""Calibration through the whole loop: learnt from metrics, used in plans, written rarely, restored after a restart."""
 
 from __future__ import annotations
 

@@ -116,10 +116,11 @@ class PrometheusMetricsSource:
         shapes = {name: asked.histogram(name) for name in ("prompt_length", "output_length", "ttft", "itl", "e2e")}
         found = await self._ask_all({**pools, **fleets, **shapes})
         await self._refresh_long_window()
-        windows = await self._pool_windows()
+        evaluated_at_s = parse.evaluated_at(found["newest"])
+        windows = {} if evaluated_at_s is None else await self._pool_windows(evaluated_at_s)
         models = windows.pop("models", [])
         return Answers(
-            at_s=parse.evaluated_at(found["newest"]) or time.time(),
+            at_s=evaluated_at_s or time.time(),
             pools={name: parse.by_pool(found[name], self._words) for name in pools},
             fleets={name: parse.by_fleet(found[name], self._words) for name in fleets},
             histograms={name: parse.histograms(found[name], self._words) for name in shapes} | self._long.histograms,
@@ -127,8 +128,11 @@ class PrometheusMetricsSource:
             models=parse.names_by_pool(models, self._words, MODEL_LABEL),
         )
 
-    async def _pool_windows(self) -> dict[str, Vector]:
-        """By the names of `PoolWindow`. What calibration needs must not cost what planning needs."""
+    async def _pool_windows(self, at_s: float) -> dict[str, Vector]:
+        """By the names of `PoolWindow`, all at one moment: sums and counts must be of the same samples.
+
+        What calibration needs must not cost what planning needs: a failure here leaves it without windows.
+        """
         asked = self._queries
         try:
             return await self._ask_all(
@@ -150,7 +154,8 @@ class PrometheusMetricsSource:
                     "waiting_mean": asked.pool_mean("waiting"),
                     "resets": asked.pool_resets(),
                     "models": asked.pool_models(),
-                }
+                },
+                at_s,
             )
         except QueryFailed as failure:
             if str(failure) != self._told_windows:
@@ -174,13 +179,14 @@ class PrometheusMetricsSource:
         self._long.histograms = {name: parse.histograms(vector, self._words) for name, vector in found.items()}
         self._long.at_s = at_s
 
-    async def _ask_all(self, queries: Mapping[str, str]) -> dict[str, Vector]:
-        """All answers, or `QueryFailed` with the first reason. The server's clock is the only one that counts."""
+    async def _ask_all(self, queries: Mapping[str, str], at_s: float | None = None) -> dict[str, Vector]:
+        """All answers, or `QueryFailed` with the first reason. The server's clock is the only one that counts: `at_s`
+        is a time that it told."""
         gate = asyncio.Semaphore(self._concurrency)
 
         async def ask(query: str) -> Vector:
             async with gate:
-                return await asyncio.to_thread(self._ask, query)
+                return await asyncio.to_thread(self._ask, query, at_s)
 
         try:
             async with asyncio.timeout(self._timeout_s * 3), asyncio.TaskGroup() as group:
@@ -194,8 +200,8 @@ class PrometheusMetricsSource:
             raise _first(failures) from failures
         return {name: task.result() for name, task in tasks.items()}
 
-    def _ask(self, query: str) -> Vector:
-        params = {"timeout": f"{self._timeout_s:g}s"}
+    def _ask(self, query: str, at_s: float | None = None) -> Vector:
+        params = {"timeout": f"{self._timeout_s:g}s"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
         try:
             result = self._connection.custom_query(query, params=params)
         except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError, TypeError) as error:
