@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,8 @@ class Calibrated:
 
     calibrations: tuple[Calibration, ...]
     too_few: tuple[Case, ...]
-    """Rows of replica types with fewer than two load levels of one length pair, or nothing left to test on."""
+    """Rows of replica types with fewer than two load levels of one length pair, nothing left to test on, or a fit that
+    failed (said on stderr)."""
 
 
 def calibrate(cases: Iterable[Case], oracle: Oracle) -> Calibrated:
@@ -60,7 +62,12 @@ def calibrate(cases: Iterable[Case], oracle: Oracle) -> Calibrated:
         if not points or not rest:
             too_few += members
             continue
-        fit = fit_points(points)
+        try:
+            fit = fit_points(points)
+        except (ArithmeticError, ValueError) as error:
+            print(f"calibration of {points[0].shape} failed: {error}", file=sys.stderr)
+            too_few += members
+            continue
         after = [score(case, oracle, fit.scales) for case in points]
         found.append(
             Calibration(

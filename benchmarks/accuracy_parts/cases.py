@@ -15,6 +15,7 @@ from benchmarks.accuracy_parts.rows import Row
 from benchmarks.accuracy_parts.settings import is_inferencemax, server_settings
 from benchmarks.accuracy_parts.split import Side, side
 from inferencefleet.domain.capacity import ReplicaShape
+from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.memory import memory_budget
 
@@ -22,6 +23,7 @@ NODE_GPUS = 8
 """GPUs in one all-reduce group of the catalogue; wider groups span nodes."""
 UNIFORM_SPREAD = 0.8
 """InferenceMAX draws both lengths uniformly from 0.8 to 1.0 of the nominal ones, so the mean is 0.9."""
+ASSUMED_PROMPT_TOKENS = 512.0
 REQUESTS = 16
 """Requests in a sampled length mix."""
 
@@ -47,7 +49,8 @@ class Excluded(StrEnum):
     GPU = "GPU not in the catalogue"
     FORMAT = "precision names no number format"
     LOAD = "load is none of closed, open, offline-batch, steady-batch"
-    LENGTHS = "no prompt length or no output length"
+    LENGTHS = "no output length"
+    PROMPT = "no prompt length: 512 tokens assumed"
     NO_LOAD = "no concurrency (closed, batch) or request rate (open)"
     TP = "no tensor-parallel size and no GPU count"
     MEMORY = "the weights do not fit by our own memory model, yet the run exists"
@@ -59,6 +62,7 @@ class Excluded(StrEnum):
     TP_SIZE = "tensor parallelism beyond one node, or not a whole number of GPUs"
     SPECULATIVE = "speculative decoding"
     POWER_CAP = "GPUs with a power cap"
+    FAILED = "the physics failed or gave no finite number: a bug, see stderr"
 
     @property
     def is_fatal(self) -> bool:
@@ -69,7 +73,7 @@ class Excluded(StrEnum):
 _FATAL = frozenset(
     {
         Excluded.NO_MEASUREMENT, Excluded.MODEL, Excluded.GPU, Excluded.LOAD,
-        Excluded.LENGTHS, Excluded.NO_LOAD, Excluded.TP, Excluded.DISAGGREGATED,
+        Excluded.LENGTHS, Excluded.NO_LOAD, Excluded.TP, Excluded.DISAGGREGATED, Excluded.FAILED,
     }
 )  # fmt: skip
 
@@ -106,8 +110,9 @@ class Case:
 
 def lengths_of(row: Row) -> LengthMix:
     """Prompt and output lengths of the run; how they spread is known for some sources only, else all are equal."""
-    assert row.isl is not None
     assert row.osl is not None
+    if not row.isl:
+        return _constant(ASSUMED_PROMPT_TOKENS, row.osl, 0.0)
     hits = 0.0
     if "kubecon" in row.source and "prefix_caching" in row.engine_version:
         hits = 128 / row.isl if row.isl > 128 else 0.0  # The shared system prompt has 128 tokens (its config.yaml).
@@ -150,9 +155,12 @@ def case_of(row: Row, side_of: Callable[[Row], Side] = side) -> Case | Excluded:
     assert load is not None
     assert amount is not None
     tensor_parallel, why = size
+    why = why or (None if row.isl else Excluded.PROMPT)
     weights = weight_format(row.precision, row.model, spec)
     if weights is None:
         weights, why = spec.native_weights, why or Excluded.FORMAT
+    if weights not in gpu.peak_flops and weights is NumberFormat.NVFP4 and NumberFormat.MXFP4 in gpu.peak_flops:
+        weights = NumberFormat.MXFP4  # `fp4` on AMD.
     settings = server_settings(row, spec, gpu)
     shape = ReplicaShape(
         model=spec,
@@ -186,7 +194,7 @@ def _missing(row: Row, no_model: bool, no_gpu: bool, load: Load | None, amount: 
         (no_gpu, Excluded.GPU),
         (load is None, Excluded.LOAD),
         (row.mode.lower().startswith("disagg"), Excluded.DISAGGREGATED),
-        (not row.isl or not row.osl, Excluded.LENGTHS),
+        (not row.osl, Excluded.LENGTHS),
         (not amount, Excluded.NO_LOAD),
     )
     return next((reason for is_so, reason in checks if is_so), None)

@@ -13,10 +13,14 @@ from benchmarks.accuracy_parts.baselines import Guess, constant_utilisation, lin
 from benchmarks.accuracy_parts.cases import Case
 from benchmarks.accuracy_parts.metrics import Scored, score, summary
 from benchmarks.accuracy_parts.overload import Verdict, confusion
+from benchmarks.accuracy_parts.split import Side
 from benchmarks.accuracy_parts.startup import Server, read_servers
 from benchmarks.accuracy_parts.study import Study, unsaturated
-from benchmarks.accuracy_parts.tables import cells, share
+from benchmarks.accuracy_parts.tables import SHOWN, cells, share
 from benchmarks.paper import Table
+from inferencefleet.physics.confidence import DENSE_SIGMA_LOG, LOW_SIGMA_LOG, MOE_SIGMA_LOG
+from inferencefleet.planning.calibrate import BEYOND_SIGMA_LOG
+from inferencefleet.planning.learn import SIGMA_FLOOR_LOG
 
 Parts = list[str | Table]
 Errors = dict[tuple[str, str], list[float | None]]
@@ -60,9 +64,9 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
 def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
     """Coverage of 80 % intervals."""
     lines, kept = [], {}
-    for side in ("train", "test"):
-        for quantity in ("itl", "throughput", "ttft"):
-            rows = [row for row in unsaturated(study.closed) if row.case.side.value == side]
+    for side in Side:
+        for quantity in SHOWN:
+            rows = [row for row in unsaturated(study.closed) if row.case.side is side]
             before = coverage.uncalibrated(rows, quantity)
             after = coverage.calibrated(study.calibrated, study.oracle, quantity, side)
             for name, found in (("uncalibrated", before), ("calibrated", after)):
@@ -73,9 +77,11 @@ def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
                                   share(found.above / found.rows), f"{found.width:.2f}"])  # fmt: skip
     lines.sort(key=lambda line: (line[0] == "calibrated", line[1]))
     text = (
-        f"Share of measurements inside their 80 % interval (aim 75-85 %), closed loop, unsaturated. Uncalibrated: the "
-        f"prior spread of the logarithm, {coverage.PRIOR_SD_LOG:g}. Calibrated: conformal with the residuals at the "
-        f"calibration points of the deployment, made up by a prior spread of {coverage.CALIBRATED_SD_LOG:g}."
+        "Share of measurements inside their 80 % interval (aim 75-85 %), closed loop, unsaturated, with the spreads "
+        "that the product itself works with. Uncalibrated: a standard deviation of the logarithm of "
+        f"{DENSE_SIGMA_LOG:g} (dense), {MOE_SIGMA_LOG:g} (MoE) or {LOW_SIGMA_LOG:g} (borrowed constants, unpacked formats). Calibrated: "
+        "conformal with the residuals at the calibration points of the deployment, which are few, made up by "
+        f"{SIGMA_FLOOR_LOG:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch beyond them."
     )
     return [text, Table(("", "quantity", "side", "rows", "inside, %", "below, %", "above, %", "width (upper / lower)"),
                         lines)], kept  # fmt: skip

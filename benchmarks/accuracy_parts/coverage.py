@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from benchmarks.accuracy_parts.calibrate import Calibrated
 from benchmarks.accuracy_parts.metrics import Scored, score
 from benchmarks.accuracy_parts.predict import Oracle
-from inferencefleet.domain.capacity import Scales
+from benchmarks.accuracy_parts.split import Side
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.intervals import interval_log
+from inferencefleet.planning.calibrate import BEYOND_SIGMA_LOG
+from inferencefleet.planning.learn import SIGMA_FLOOR_LOG
 
 LEVEL = 0.80
-PRIOR_SD_LOG = Scales().sigma_log
-"""What planning assumes before anything is measured."""
-CALIBRATED_SD_LOG = 0.08
-"""Spread of log(measured / modelled) in a calibrated deployment (sizing physics 1.6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +34,33 @@ class Coverage:
         return self.inside / self.rows if self.rows else math.nan
 
 
-def uncalibrated(rows: Iterable[Scored], quantity: str, prior_sd_log: float = PRIOR_SD_LOG) -> Coverage:
-    """With the prior spread alone."""
-    bounds = interval_log((), prior_sd_log, LEVEL)
-    return _coverage([(ratio, bounds) for row in rows if (ratio := _measured_over_modelled(row, quantity)) is not None])
+def uncalibrated(rows: Iterable[Scored], quantity: str) -> Coverage:
+    """With the spread that the product assumes of a replica that was never measured."""
+    pairs = []
+    for row in rows:
+        ratio = _measured_over_modelled(row, quantity)
+        if ratio is not None:
+            pairs.append((ratio, interval_log((), prior_sigma_log(row.case.shape), LEVEL)))
+    return _coverage(pairs)
 
 
-def calibrated(found: Calibrated, oracle: Oracle, quantity: str, side: str) -> Coverage:
-    """Unsaturated rows of one side, each with the residuals of its own calibration points, made up by the prior."""
+def calibrated(found: Calibrated, oracle: Oracle, quantity: str, side: Side) -> Coverage:
+    """Unsaturated rows of one side, each with the residuals of its own calibration points, made up by a prior.
+
+    That prior follows the product's rule: its floor, and more for each doubling of the batch beyond the largest one
+    that taught, up to the spread of a replica that was never measured.
+    """
     pairs = []
     for one in found.calibrations:
-        bounds = interval_log(one.residuals_log[quantity], CALIBRATED_SD_LOG, LEVEL)
+        largest = max(score(case, oracle).running for case in one.points)
         for case in one.rest:
             row = score(case, oracle, one.fit.scales)
             ratio = _measured_over_modelled(row, quantity)
-            if ratio is not None and case.side.value == side and not row.saturated:
-                pairs.append((ratio, bounds))
+            if ratio is None or case.side is not side or row.saturated:
+                continue
+            beyond = max(0.0, math.log2(max(row.running, 1.0) / max(largest, 1.0)))
+            spread = min(prior_sigma_log(case.shape), SIGMA_FLOOR_LOG + BEYOND_SIGMA_LOG * beyond)
+            pairs.append((ratio, interval_log(one.residuals_log[quantity], spread, LEVEL)))
     return _coverage(pairs)
 
 

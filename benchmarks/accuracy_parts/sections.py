@@ -44,7 +44,7 @@ def aims(study: Study) -> tuple[Parts, dict[str, Any]]:
             label = f"{quantity.upper()} median, {kind}, {name}"
             kept[label] = {"aim": aim, "all": every.median, "test": held.median, "rows": every.rows}
             lines.append([label, share(aim), _met(every, aim), _met(held, aim)])
-    text = "vLLM, closed loop, unsaturated. In per cent; rows in brackets."
+    text = "vLLM, closed loop, unsaturated. In per cent; rows in brackets. The other aims are in their own sections."
     return [text, Table(("", "aim, at most", "all rows", "test split only"), lines)], kept
 
 

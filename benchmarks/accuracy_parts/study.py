@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +30,22 @@ class Study:
     @cached_property
     def found(self) -> list[Case | Excluded]:
         """By row, in order."""
-        return [case_of(row, self.side_of) for row in self.rows]
+        return [self._tried(case_of(row, self.side_of)) for row in self.rows]
+
+    def _tried(self, case: Case | Excluded) -> Case | Excluded:
+        """The case if the physics answers it; a row that it fails on is a bug to be seen, not an end of the run."""
+        if isinstance(case, Excluded):
+            return case
+        try:
+            point = self.oracle(case)
+            values = (point.itl_mean_s, point.ttft_mean_s, point.ttft_p50_s, point.output_tokens_per_s)
+            if all(math.isfinite(value) and value > 0 for value in values):
+                return case
+            problem = f"gave {point}"
+        except Exception as error:
+            problem = f"failed: {type(error).__name__}: {error}"
+        print(f"line {case.row.line}: {case.shape} {problem}", file=sys.stderr)
+        return Excluded.FAILED
 
     @cached_property
     def scored(self) -> list[Scored]:
