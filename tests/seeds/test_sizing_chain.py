@@ -8,7 +8,7 @@ from math import ceil, floor
 import pytest
 
 from inferencefleet.catalog import model
-from inferencefleet.domain.capacity import Limit
+from inferencefleet.domain.capacity import EngineLimits, Limit
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.physics.seed_question import InvalidQuestion
@@ -71,7 +71,8 @@ def test_physics_mode_needs_about_24_gpus_for_the_question_the_chain_answers_wit
 def test_a_request_really_stays_more_than_twice_as_long_as_the_chain_takes_it_for() -> None:
     chain = sizing_chain(S2, mode="physics")
     residence, running, throughput = (chain.step(n).value for n in ("residence", "running", "throughput"))
-    assert running / residence == pytest.approx(throughput, rel=0.02)
+    # The capacity is interpolated on a grid of loads; the residence is computed at the point itself.
+    assert running / residence == pytest.approx(throughput, rel=0.05)
     assert residence > 2 * seed_sizing(S2).step("time in batch").value
     assert running <= chain.step("concurrency").value
 
@@ -165,6 +166,15 @@ def test_an_slo_out_of_reach_is_refused_by_physics_mode_only() -> None:
     assert seed_sizing(question).replicas == 7
     assert sizing_chain(question).replicas is None
     assert str(target) in sizing_chain(question).sentence
+
+
+def test_engine_flags_change_what_physics_mode_answers_and_not_the_chain() -> None:
+    tight = replace(S2, limits=EngineLimits(gpu_memory_utilization=0.6))
+    assert seed_sizing(tight).replicas == 7
+    assert sizing_chain(tight).requests_per_s < sizing_chain(S2).requests_per_s
+    holds, sentence = assumption(sizing_chain(tight), "memory")
+    assert not holds
+    assert sentence.startswith("gpu_memory_utilization 0.6, ")
 
 
 def test_physics_mode_names_what_binds() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from inferencefleet.domain.capacity import EngineLimits
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.slo import Slo
@@ -35,6 +36,8 @@ class SeedQuestion:
     tensor_parallel: int = 1
     weights: NumberFormat = NumberFormat.BF16
     kv_cache: NumberFormat = NumberFormat.BF16
+    limits: EngineLimits | None = None
+    """Engine flags; None are the defaults with room for the batch. The maximum length is always the question's."""
     slos: tuple[Slo, ...] = ()
     """Physics mode only. Without any, the replica may be as slow as its memory and slots allow."""
     nominal_parameters: float | None = None

@@ -9,7 +9,7 @@ Both check the chain's assumptions against the physics of this very question (`p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor
 from typing import Literal
 
@@ -120,16 +120,14 @@ def seed_sizing(question: SeedQuestion) -> SizingChain:
 
 
 def _shape(question: SeedQuestion) -> ReplicaShape:
-    longest = ceil(question.context_tokens)
+    limits = question.limits or EngineLimits(max_num_seqs=max(EngineLimits().max_num_seqs, ceil(question.batch)))
     return ReplicaShape(
         model=question.model,
         gpu=question.gpu,
         tensor_parallel=question.tensor_parallel,
         weights=question.weights,
         kv_cache=question.kv_cache,
-        limits=EngineLimits(
-            max_model_len_tokens=longest, max_num_seqs=max(EngineLimits().max_num_seqs, ceil(question.batch))
-        ),
+        limits=replace(limits, max_model_len_tokens=ceil(question.context_tokens)),
     )
 
 
