@@ -8,13 +8,10 @@ from dataclasses import replace
 from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.changes import Case, Change
-from inferencefleet.physics.refusals import SIZES
+from inferencefleet.physics.refusals import LEAST_CONTEXT_TOKENS, SIZES
 from inferencefleet.physics.speculation import verified_tokens
-from inferencefleet.physics.tensor_parallel import divides
+from inferencefleet.physics.split import divides
 from inferencefleet.physics.weights import FOUR_BIT
-
-LEAST_CONTEXT_TOKENS = 2048
-"""A shorter maximum length is no way out."""
 
 
 def choices(case: Case, *, serves: bool) -> Iterator[Change]:

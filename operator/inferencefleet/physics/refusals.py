@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, floor, log10
+
+import numpy as np
 
 from inferencefleet.domain.capacity import Limit, MemoryBudget, ReplicaCapacity, ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import Slo
-from inferencefleet.physics.memory import GIB, missing_bytes
+from inferencefleet.physics.kv import sequence_bytes
+from inferencefleet.physics.memory import GIB, memory_budget, missing_bytes
+from inferencefleet.physics.split import divides
 from inferencefleet.physics.weights import BYTES_PER_WEIGHT
 
 SIZES = (1, 2, 4, 8)
+LEAST_CONTEXT_TOKENS = 2048
+"""A shorter maximum length is no way out."""
 _SMALLER = (NumberFormat.FP8, NumberFormat.INT4)
 
 
@@ -60,23 +67,48 @@ def seconds(value: float) -> str:
 
 
 def _way_out(shape: ReplicaShape, budget: MemoryBudget) -> str:
-    """What would fit: more GPUs, a smaller weight format, a shorter context."""
-    ways = []
-    larger = [size for size in SIZES if size > shape.tensor_parallel and shape.gpu.splits_models]
-    wider = (replace(shape, tensor_parallel=size) for size in larger)
-    for other in wider:
-        if shape.model.heads % other.tensor_parallel == 0 and missing_bytes(other) <= 0:
-            ways.append(f"tensor parallelism {other.tensor_parallel}")
-            break
-    for weights in _SMALLER:
-        smaller = BYTES_PER_WEIGHT[weights] < BYTES_PER_WEIGHT[shape.weights]
-        if smaller and missing_bytes(replace(shape, weights=weights)) <= 0:
-            ways.append(f"{weights} weights")
-            break
-    # Round down: a limit the engine then accepts.
-    context = floor(budget.kv_cache_tokens / 1024) * 1024
-    if context >= 2048:
+    """What would fit: more GPUs, a smaller weight format, a shorter context; two of them only where none does alone."""
+    wider = [replace(shape, tensor_parallel=size) for size in _larger_sizes(shape)]
+    lighter = [
+        replace(shape, weights=weights)
+        for weights in _SMALLER
+        if BYTES_PER_WEIGHT[weights] < BYTES_PER_WEIGHT[shape.weights]
+    ]
+    both = [replace(other, tensor_parallel=each.tensor_parallel) for other in lighter for each in wider]
+    ways = [f"tensor parallelism {other.tensor_parallel}" for other in _first_that_fits(wider)]
+    ways += [f"{other.weights} weights" for other in _first_that_fits(lighter)]
+    context = _longest_context_tokens(shape, budget)
+    if context >= LEAST_CONTEXT_TOKENS:
         ways.append(f"maxModelLen {context:,}")
+    if not ways:
+        for other in _first_that_fits(both):
+            ways.append(f"{other.weights} weights and tensor parallelism {other.tensor_parallel}")
+    if not ways:
+        for other in [*wider, *lighter, *both]:
+            context = _longest_context_tokens(other, memory_budget(other))
+            if context >= LEAST_CONTEXT_TOKENS:
+                ways = [
+                    f"{other.weights} weights, tensor parallelism {other.tensor_parallel} and maxModelLen {context:,}"
+                ]
+                break
     if not ways:
         return "Nothing on this GPU type fits: use a GPU with more memory, or a smaller model."
     return f"It fits with {' or '.join(ways)}."
+
+
+def _larger_sizes(shape: ReplicaShape) -> list[int]:
+    """Larger groups of GPUs that the engine can split the model over."""
+    if not shape.gpu.splits_models:
+        return []
+    return [size for size in SIZES if size > shape.tensor_parallel and divides(shape.model, size)]
+
+
+def _first_that_fits(shapes: Sequence[ReplicaShape]) -> list[ReplicaShape]:
+    return [shape for shape in shapes if missing_bytes(shape) <= 0][:1]
+
+
+def _longest_context_tokens(shape: ReplicaShape, budget: MemoryBudget) -> int:
+    """The longest sequence that fits, constant state included, rounded down to a limit that people write."""
+    lengths = np.arange(1024, shape.limits.max_model_len_tokens + 1, 1024)
+    fitting = lengths[sequence_bytes(shape, lengths) <= budget.kv_cache_bytes]
+    return int(fitting[-1]) if fitting.size else 0

@@ -12,17 +12,11 @@ from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.refusals import SIZES
+from inferencefleet.physics.split import divides
 
 Option = tuple[ReplicaShape, ReplicaCapacity]
 NEARLY_BEST = 0.9
 _PRIOR = Scales()
-
-
-def divides(model: ModelSpec, size: int) -> bool:
-    """Whether the engine can split this model over `size` GPUs: query heads evenly, KV heads evenly or in copies."""
-    if model.heads % size:
-        return False
-    return model.mla is not None or model.kv_heads % size == 0 or size % model.kv_heads == 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from inferencefleet.domain.capacity import EngineLimits, Limit
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics.cold_start import cold_start_s
-from inferencefleet.physics.tensor_parallel import Option, Question, choose, divides, options, per_gpu
+from inferencefleet.physics.split import divides
+from inferencefleet.physics.tensor_parallel import Option, Question, choose, options, per_gpu
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
 BF16 = NumberFormat.BF16

@@ -14,7 +14,7 @@ from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import GIB, memory_budget, missing_bytes
 from inferencefleet.physics.quick import QuickFit, quick_fit
 from inferencefleet.physics.refusals import SIZES
-from inferencefleet.physics.tensor_parallel import divides
+from inferencefleet.physics.split import divides
 
 
 class Verdict(StrEnum):

@@ -1,0 +1,53 @@
+"""The grid of everything the catalogue holds: model x GPU x tensor parallelism x weight format x KV cache format."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from inferencefleet import catalog
+from inferencefleet.domain.capacity import EngineLimits, ReplicaShape
+from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.physics.memory import missing_bytes
+from inferencefleet.physics.refusals import SIZES
+from inferencefleet.physics.split import divides
+
+KV_FORMATS = (NumberFormat.BF16, NumberFormat.FP8)
+LONGEST_TOKENS = 32_768
+SEED = 20261121
+
+
+def cells() -> Iterator[ReplicaShape]:
+    """Every cell, also those that the engine could not split; `possible` tells."""
+    for model in catalog.models().values():
+        limits = EngineLimits(max_model_len_tokens=min(model.max_context_tokens, LONGEST_TOKENS))
+        for gpu in catalog.gpus().values():
+            for size in SIZES:
+                for weights in NumberFormat:
+                    for kv_cache in KV_FORMATS:
+                        yield ReplicaShape(
+                            model=model,
+                            gpu=gpu,
+                            tensor_parallel=size,
+                            weights=weights,
+                            kv_cache=kv_cache,
+                            limits=limits,
+                        )
+
+
+def possible(shape: ReplicaShape) -> bool:
+    """Whether the engine can split the model so."""
+    return divides(shape.model, shape.tensor_parallel)
+
+
+def some_cells(count: int, *, fit: bool, seed: int = SEED) -> list[ReplicaShape]:
+    """A fixed sample of possible cells whose memory holds the model (`fit`), or does not."""
+    everything = [shape for shape in cells() if possible(shape)]
+    random.Random(seed).shuffle(everything)
+    found = []
+    for shape in everything:
+        if (missing_bytes(shape) <= 0) is fit:
+            found.append(shape)
+        if len(found) == count:
+            break
+    return found
