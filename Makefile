@@ -24,7 +24,7 @@ test: check toolchain  ## Linters, types, import contracts and every test that n
 	@$(BIN)/python -m pytest
 
 unit: $(READY)  ## The pure tests only
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest tests/unit tests/seeds
 
 check: $(READY)  ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

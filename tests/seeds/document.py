@@ -45,6 +45,11 @@ sizing_chain(question, mode="physics").replicas  # about 24, by the model the op
 sizing_chain(question).broken                    # why: the step time is below the roofline, and prefill is left out
 ```
 
+```
+kubectl fleet size meta-llama/Llama-3.1-8B-Instruct --gpu H100 --rate 50 --prompt 7744 --prompt-p95 7744 \\
+  --output 256 --output-p95 256 --itl 500ms --mode seed --batch 48 --step 18ms
+```
+
 Both modes check the chain's assumptions (memory, units, step time, prefill, host) on the inputs of the question, so for
 short prompts and a step time that the GPU reaches nothing is said to break. See D6 for the numbers.
 """
