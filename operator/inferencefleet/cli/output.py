@@ -96,7 +96,7 @@ def number(value: float, digits: int = 3) -> str:
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     text = f"{value:.{digits}g}"
-    return text if "e" not in text else f"{value:.6f}".rstrip("0")
+    return text if "e" not in text else f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def dollars(value: float | None) -> str:

@@ -60,7 +60,7 @@ class PriceList:
     capacity_type: CapacityType = CapacityType.ON_DEMAND
 
     def tag(self, gpu: GpuSpec) -> PriceTag | None:
-        """The price of this GPU; None when nobody knows one."""
+        """The price of this GPU; None when nobody knows one. A GPU in numbers may borrow the name of a listed one."""
         said = self.given.get(gpu.name, self.given.get(ANY))
         if said is not None:
             return PriceTag(usd_per_gpu_hour=said, capacity_type=self.capacity_type, source="--price")
@@ -74,7 +74,20 @@ class PriceList:
                 capacity_type=pool.capacity_type,
                 source=f"pool {pool.name}",
             )
-        return None
+        return self._listed(gpu)
+
+    def _listed(self, gpu: GpuSpec) -> PriceTag | None:
+        """The cheapest list price, with where and when it was read."""
+        try:
+            price = catalog.price(gpu.name, self.capacity_type)
+        except ValueError:
+            return None  # unknown prices are listed as such, which says more than a refusal
+        where = " ".join(word for word in (price.cloud, price.instance, price.region) if word)
+        return PriceTag(
+            usd_per_gpu_hour=price.usd_per_gpu_hour,
+            capacity_type=self.capacity_type,
+            source=f"{where}, {price.date} ({price.source})",
+        )
 
 
 def price_list(flags: dict[str, Any]) -> PriceList:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inferencefleet.domain.capacity import Confidence
 from inferencefleet.economics.formats import Checkpoint, quality_of
 from inferencefleet.economics.recommend import Candidate, Recommendation, Standing
 from inferencefleet.physics.kv import sequence_bytes
@@ -17,10 +18,7 @@ def reason(recommendation: Recommendation, candidate: Candidate) -> str:
     """One sentence; numbers compare with the best of the ranking."""
     best = recommendation.best
     if candidate.standing is Standing.NO_PRICE:
-        return (
-            f"no price known: {_planned(candidate)}, {candidate.gpus} GPUs for this rate; "
-            f"give --price {candidate.shape.gpu.name}=USD"
-        )
+        return f"{_planned(candidate)}; no price known, give --price {candidate.shape.gpu.name}=USD"
     if candidate.standing is Standing.PCIE:
         return (
             f"tensor parallelism over PCIe is for emergencies: it would do {_planned(candidate)}; --force-pcie ranks it"
@@ -82,11 +80,24 @@ def workflow(recommendation: Recommendation) -> tuple[tuple[str, str], ...]:
         )
     found.append(("latency", _latency(everybody)))
     found.append(("hardware", _hardware(everybody, forced=request.force_pcie)))
-    best = recommendation.best
-    if best is not None and best.usd_per_hour is not None:
-        cost = f"{_where(best)} {best.shape.weights}: {best.replicas} replicas, ${best.usd_per_hour:,.2f} an hour"
-        found.append(("cost", cost))
+    if recommendation.ranked:
+        found.append(("cost", _cost(recommendation.ranked)))
     return tuple(found)
+
+
+def _cost(ranked: tuple[Candidate, ...]) -> str:
+    """The cheapest; and, where its constants are a guess, the cheapest whose constants are not."""
+    text = _priced(ranked[0])
+    if ranked[0].capacity.confidence is Confidence.LOW:
+        surer = next((other for other in ranked if other.capacity.confidence is not Confidence.LOW), None)
+        text += "; of low confidence"
+        text += f", the cheapest that is surer: {_priced(surer)}" if surer else ", as everything here"
+    return text
+
+
+def _priced(candidate: Candidate) -> str:
+    dollars = f"${candidate.usd_per_hour or 0.0:,.2f} an hour"
+    return f"{candidate.shape.weights} on {_where(candidate)}, {candidate.replicas} replicas, {dollars}"
 
 
 def _request_gib(recommendation: Recommendation, context: float) -> float:
@@ -122,7 +133,8 @@ def _hardware(everybody: tuple[Candidate, ...], *, forced: bool) -> str:
     )
     if forced:
         return f"{rule}; over PCIe too, because that is forced"
-    return f"{rule}; not over PCIe ({', '.join(over_pcie)})" if over_pcie else rule
+    names = ", ".join(list(over_pcie)[:3]) + (f" and {len(over_pcie) - 3} more" if len(over_pcie) > 3 else "")
+    return f"{rule}; not over PCIe ({names})" if over_pcie else rule
 
 
 def _winner(candidate: Candidate) -> str:

@@ -136,9 +136,7 @@ def _gpu(sizing: Block, pools: Mapping[str, Pool]) -> GpuSpec | str:
     try:
         return catalog.gpu(str(sizing.get("gpu")))
     except ValueError:
-        return (
-            f"GPU {sizing.get('gpu')} is not in the catalogue and its pool is not given; add the GPUPools to the input"
-        )
+        return f"GPU {sizing.get('gpu')} is not in the catalogue; give its GPUPool with the fleet"
 
 
 def _forecast(fleet: Fleet, plan: Block) -> list[Check]:

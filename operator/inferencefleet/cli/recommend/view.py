@@ -102,9 +102,10 @@ def show(found: Recommendation, workload: Workload, top: int, *, every: bool) ->
     if every and found.other_sizes:
         page.heading("Other sizes")
         _reasons(page, found, found.other_sizes)
-    if found.refused:
+    refused = found.refused if every else _one_of_each(found)
+    if refused:
         page.heading("Out of the question")
-        _reasons(page, found, found.refused if every else _one_of_each(found))
+        _reasons(page, found, refused)
     page.write()
 
 

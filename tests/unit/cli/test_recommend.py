@@ -1,0 +1,100 @@
+"""`recommend` against `economics.recommend`, and what a person reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.api import manifests
+from tests.unit.cli.runner import CHAT, answer, run
+
+PRICES = ("--price", "H100=2.5", "--price", "L40S=1.2", "--price", "A100=1.5")
+BASE = ("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", "H100,L40S,A100", *PRICES)
+
+
+def test_the_first_is_the_cheapest_and_size_gives_the_same_replicas() -> None:
+    document = answer(*BASE)
+    first = document["ranked"][0]
+    assert first["usdPerHour"] == min(row["usdPerHour"] for row in document["ranked"])
+    sized = answer(
+        "size", "Qwen/Qwen3-32B", "--gpu", first["gpu"], "--tp", first["tensorParallelSize"], "--weights",
+        first["weights"], "--max-num-batched-tokens", first["maxNumBatchedTokens"], *CHAT, *PRICES,
+    )  # fmt: skip
+    assert sized["capacity"]["requestsPerSecond"] == first["requestsPerSecond"]
+    assert sized["plan"]["plannedRequestsPerSecond"] == first["plannedRequestsPerSecond"]
+    assert sized["plan"]["replicas"] == first["replicas"]
+    assert sized["cost"]["usdPerHour"] == first["usdPerHour"]
+
+
+def test_every_gpu_that_was_asked_about_is_somewhere_in_the_text() -> None:
+    text = run(*BASE).stdout
+    for gpu in ("H100-SXM", "L40S", "A100-SXM"):
+        assert gpu in text
+    for step in ("1. workload", "2. model + context", "3. memory fit", "6. hardware", "7. cost"):
+        assert step in text
+
+
+def test_a_gpu_without_a_price_is_listed_and_not_ranked() -> None:
+    document = answer("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", "name=Ours,memory=80Gi,bandwidth=3350,bf16=989")
+    assert document["ranked"] == []
+    assert {row["gpu"] for row in document["unpriced"]} == {"Ours"}
+    assert "--price Ours=USD" in document["unpriced"][0]["reason"]
+
+
+def test_a_price_for_a_gpu_in_numbers_is_taken_by_its_name() -> None:
+    own = "name=Ours,memory=80Gi,bandwidth=3350,bf16=989"
+    document = answer("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", own, "--price", "Ours=1.0")
+    assert document["ranked"][0]["usdPerGPUHour"] == 1.0
+
+
+def test_nothing_that_serves_ends_with_1_and_says_why() -> None:
+    result = run("recommend", "Qwen/Qwen3-32B", *CHAT, "--itl", "1ms", "--gpus", "H100", *PRICES)
+    assert result.exit_code == 1
+    assert "Nothing can be ranked" in result.stdout
+    assert "itl p95 <= 1ms cannot be met" in result.stdout
+
+
+def test_weights_that_are_named_are_ranked_whatever_they_need() -> None:
+    document = answer(*BASE, "--weights", "int4")
+    assert {row["weights"] for row in document["ranked"]} == {"int4"}
+    assert document["otherCheckpoints"] == []
+    assert {row["checkpoint"] for row in document["ranked"]} == {"needs another checkpoint"}
+
+
+def test_a_token_budget_that_is_given_is_not_tuned() -> None:
+    document = answer(*BASE, "--max-num-batched-tokens", "4096")
+    assert {row["maxNumBatchedTokens"] for row in document["ranked"]} == {4096}
+
+
+def test_top_shortens_the_table_and_says_how_many_more_there_are() -> None:
+    text = run(*BASE, "--top", "1").stdout
+    assert " more: --top " in text
+
+
+def test_all_shows_every_other_size_and_every_refusal_with_its_reason() -> None:
+    text = run(*BASE, "--all").stdout
+    assert "Other sizes" in text
+    assert "requests/s for each GPU" in text
+    assert "Out of the question" in text
+
+
+def test_pools_bring_their_gpus_prices_and_node_sizes(tmp_path: Path) -> None:
+    pools = tmp_path / "pools.yaml"
+    pools.write_text(yaml.safe_dump(manifests.pool({"spec.gpu.perNode": 2})))
+    document = answer("recommend", "Qwen/Qwen3-32B", *CHAT, "--pools", pools)
+    rows = [*document["ranked"], *document["otherSizes"], *document["refused"], *document["otherCheckpoints"]]
+    assert {row["gpu"] for row in rows} == {"H100-SXM"}
+    assert {row["tensorParallelSize"] for row in rows} == {1, 2}
+    assert {row["priceSource"] for row in document["ranked"]} == {"pool h100-spot"}
+
+
+@pytest.mark.parametrize("flag", ["--ttft", "--itl"])
+def test_a_manifest_gives_the_workload_and_flags_override_it(tmp_path: Path, flag: str) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(yaml.safe_dump(manifests.fleet()))
+    document = answer("recommend", "-f", path, "--gpus", "H100", "--price", "2", flag, "300ms")
+    targets = {slo["metric"]: slo["targetSeconds"] for slo in document["slo"]}
+    assert targets[flag[2:]] == 0.3
+    assert document["traffic"]["requestsPerSecond"] == 4
