@@ -2,8 +2,8 @@
 
     python -m inferencefleet.catalog.build_models FOLDER
 
-FOLDER holds files named `<organisation>--<name>.json`. A file that cannot be represented is listed under `skipped` with
-the reason, so that a gap is visible. Not imported by the operator.
+FOLDER holds files named `<organisation>--<name>.json`; the models of `data/models_by_hand.yaml` are added. A file that
+cannot be represented is listed under `skipped` with the reason, so that a gap is visible. Not imported by the operator.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import yaml
+
 from inferencefleet.catalog.errors import UnsupportedArchitecture
 from inferencefleet.catalog.hf_config import model_from_hf_config
-from inferencefleet.catalog.models import to_record
+from inferencefleet.catalog.model_record import to_record
 
 SOURCE = "config.json as kept by ai-dynamo/aiconfigurator@095f58a5 (Apache-2.0), 2026-08-21"
 SHAPES_SOURCE = "shapes of the published config.json, as used by inference-sim@f90a1e3a, 2026-08-22"
@@ -53,11 +55,21 @@ def build(folder: Path) -> dict[str, object]:
             records[id] = to_record(model_from_hf_config(id, config, SHAPES_SOURCE if other else SOURCE))
         except UnsupportedArchitecture as refusal:
             skipped[id] = str(refusal)
+    for id, record in by_hand().items():
+        records.setdefault(id, record)
     return {
         "comment": "Written by build_models.py; plain facts (shapes) of published configs. Do not edit.",
         "skipped": dict(sorted(skipped.items())),
         "models": [records[id] for id in sorted(records)],
     }
+
+
+def by_hand() -> dict[str, dict[str, object]]:
+    """The records of `data/models_by_hand.yaml`."""
+    text = resources.files("inferencefleet.catalog").joinpath("data/models_by_hand.yaml").read_text(encoding="utf-8")
+    data = yaml.safe_load(text)
+    source = f"{data['source']['title']}, {data['source']['date']}"
+    return {id: to_record(model_from_hf_config(id, config, source)) for id, config in data["models"].items()}
 
 
 def main() -> None:

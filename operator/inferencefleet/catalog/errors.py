@@ -22,6 +22,10 @@ class UnknownModel(ValueError):
     """A model id that is not in the catalogue."""
 
 
+class UnknownPrice(ValueError):
+    """A GPU without a listed price of the capacity type that is asked for."""
+
+
 class UnsupportedArchitecture(ValueError):
     """A Hugging Face config that lacks the shapes that sizing needs."""
 

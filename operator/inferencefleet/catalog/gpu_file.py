@@ -56,6 +56,49 @@ def normal(name: str) -> str:
     return name.strip().lower().replace(" ", "-").replace("_", "-")
 
 
+def merged(base: Raw, given: Raw, sources: Raw, origin: str) -> Raw:
+    """A file with a user's GPUs on top: single values over known types (by name or alias), and new entries.
+
+    `sources` are the user's own; a value for which none is named is from `origin`.
+    """
+    titles = {**base["sources"], origin: {"title": origin, "date": "as loaded"}}
+    for key, source in sources.items():
+        if not isinstance(source, Mapping) or not {"title", "date"} <= set(source):
+            raise InvalidCatalogue(f"source {key!r} needs a title and a date")
+        titles[key] = source
+    known = names(base)
+    entries = dict(base["gpus"])
+    for name, values in given.items():
+        if not isinstance(values, Mapping):
+            raise InvalidCatalogue(f"GPU {name!r} is {values!r}; it must be a block of values")
+        entry = known.get(normal(name), name)
+        old = entries.get(entry, {})
+        told = dict.fromkeys((path for path, _ in _leaves(_values(values))), origin)
+        told |= _texts(name, values, "sources")
+        entries[entry] = {
+            **_nested(old, values),
+            "sources": {**old.get("sources", {}), **told},
+            "borrow": {**old.get("borrow", {}), **_texts(name, values, "borrow")},
+        }
+    return {"sources": titles, "gpus": entries}
+
+
+def _texts(name: str, values: Raw, field: str) -> dict[str, str]:
+    found = values.get(field, {})
+    if not isinstance(found, Mapping):
+        raise InvalidCatalogue(f"GPU {name!r}: {field} is {found!r}; it must be a block of names")
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _nested(old: Raw, new: Raw) -> dict[str, Any]:
+    found = dict(old)
+    for key, value in new.items():
+        known = found.get(key)
+        both = isinstance(value, Mapping) and isinstance(known, Mapping)
+        found[key] = _nested(known, value) if both and known is not None else value
+    return found
+
+
 def _spec(name: str, entries: Raw, titles: Mapping[str, str]) -> GpuSpec:
     own: Raw = entries[name]
     if unknown := sorted(set(own) - set(_GROUP_OF) - set(_TEXTS)):

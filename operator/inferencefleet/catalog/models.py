@@ -1,107 +1,130 @@
-"""Built-in models from `data/models.json`, which `build_models.py` writes."""
+"""Models by id: the built-in ones of `data/models.json`, which `build_models.py` writes, and their aliases."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-from inferencefleet.catalog.errors import UnknownModel, closest
-from inferencefleet.domain.hardware import NumberFormat
-from inferencefleet.domain.model import AttentionKind, MlaShape, ModelSpec, MoeShape
+import yaml
 
-ALIASES = MappingProxyType(
-    {
-        # Instruction-tuned and later checkpoints with the very shapes of a catalogue entry.
-        "meta-llama/Llama-3.1-8B": "meta-llama/Meta-Llama-3.1-8B",
-        "meta-llama/Meta-Llama-3.1-8B-Instruct": "meta-llama/Meta-Llama-3.1-8B",
-        "meta-llama/Llama-3.1-70B": "meta-llama/Meta-Llama-3.1-70B",
-        "meta-llama/Meta-Llama-3.1-70B-Instruct": "meta-llama/Meta-Llama-3.1-70B",
-        "meta-llama/Llama-3.3-70B-Instruct": "meta-llama/Meta-Llama-3.1-70B",
-        "meta-llama/Llama-3.1-405B": "meta-llama/Meta-Llama-3.1-405B",
-        "meta-llama/Llama-3.1-405B-Instruct": "meta-llama/Meta-Llama-3.1-405B",
-        "mistralai/Mixtral-8x7B-Instruct-v0.1": "mistralai/Mixtral-8x7B-v0.1",
-        "mistralai/Mixtral-8x22B-Instruct-v0.1": "mistralai/Mixtral-8x22B-v0.1",
-        "deepseek-ai/DeepSeek-V3-0324": "deepseek-ai/DeepSeek-V3",
-        "deepseek-ai/DeepSeek-V3.1": "deepseek-ai/DeepSeek-V3",
-        "deepseek-ai/DeepSeek-R1-0528": "deepseek-ai/DeepSeek-R1",
-        "Qwen/Qwen3-235B-A22B-Instruct-2507": "Qwen/Qwen3-235B-A22B",
-        "Qwen/Qwen3-235B-A22B-Thinking-2507": "Qwen/Qwen3-235B-A22B",
-        "Qwen/Qwen3-30B-A3B-Instruct-2507": "Qwen/Qwen3-30B-A3B",
-        "Qwen/Qwen3-30B-A3B-Thinking-2507": "Qwen/Qwen3-30B-A3B",
-    }
-)
+from inferencefleet.catalog.errors import InvalidCatalogue, UnknownModel, UnsupportedArchitecture, closest
+from inferencefleet.catalog.hf_config import model_from_hf_config
+from inferencefleet.catalog.likeness import likeness
+from inferencefleet.catalog.model_record import from_record
+from inferencefleet.domain.hardware import NumberFormat, weight_format
+from inferencefleet.domain.model import ModelSpec
 
-_LETTERS = {"F": AttentionKind.FULL, "S": AttentionKind.SLIDING, "L": AttentionKind.LINEAR}
+_LIKE = frozenset({"like", "nativeWeights", "maxContextTokens"})
 
 
-def model(hf_id: str) -> ModelSpec:
-    """The model with this Hugging Face id (case does not matter) or alias; an alias keeps its own id."""
-    found = _ids().get(hf_id.strip().lower())
-    if found is None:
-        near = ", ".join(closest(hf_id, [*models(), *ALIASES]))
-        raise UnknownModel(
-            f"unknown model {hf_id!r}; closest: {near}. "
-            "Use one of these, or describe the architecture (the fields of its config.json) explicitly."
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alias:
+    """Another id of a catalogue entry."""
+
+    id: str
+    entry: str
+    weights: NumberFormat | None = None
+    """Format of this checkpoint; None = that of the entry."""
+    max_context_tokens: int | None = None
+    """None = that of the entry."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelTable:
+    """The models of one catalogue."""
+
+    entries: Mapping[str, ModelSpec]
+    aliases: Mapping[str, Alias]
+    """By the alias as published."""
+    ids: Mapping[str, str]
+    """Lower-case id -> the id as published, of entries and aliases."""
+
+    @classmethod
+    def of(cls, entries: Mapping[str, ModelSpec], aliases: Mapping[str, Alias]) -> ModelTable:
+        ids = {id.lower(): id for id in (*aliases, *entries)}
+        return cls(MappingProxyType(dict(entries)), MappingProxyType(dict(aliases)), MappingProxyType(ids))
+
+    def find(self, id: str) -> ModelSpec:
+        """The model with this id (case does not matter) or alias; an alias keeps its own id."""
+        known = self.ids.get(id.strip().lower())
+        if known is None:
+            raise UnknownModel(self._unknown(id))
+        if known in self.entries:
+            return self.entries[known]
+        alias = self.aliases[known]
+        entry = self.entries[alias.entry]
+        return replace(
+            entry,
+            id=alias.id,
+            native_weights=alias.weights or entry.native_weights,
+            max_context_tokens=alias.max_context_tokens or entry.max_context_tokens,
         )
-    id, entry = found
-    return replace(models()[entry], id=id)
+
+    def describe(self, id: str, architecture: Mapping[str, Any], source: str) -> ModelSpec:
+        """The model that a user describes: by a `config.json`, by our own names, or as `{like: ID}` of this catalogue,
+        with `nativeWeights` and `maxContextTokens` where they differ."""
+        if not isinstance(architecture, Mapping) or "like" not in architecture:
+            return model_from_hf_config(id, architecture, source)
+        if unknown := sorted(set(architecture) - _LIKE):
+            raise UnsupportedArchitecture(
+                f"model {id!r}: `{unknown[0]}` cannot be given beside `like`; give only {', '.join(sorted(_LIKE))}, "
+                "or a whole config.json"
+            )
+        entry = self.find(str(architecture["like"]))
+        weights, context = architecture.get("nativeWeights"), architecture.get("maxContextTokens")
+        if context is not None and (not isinstance(context, int) or isinstance(context, bool) or context < 1):
+            raise UnsupportedArchitecture(
+                f"model {id!r}: `maxContextTokens` is {context!r}; it must be a whole number above 0"
+            )
+        return replace(
+            entry,
+            id=id,
+            native_weights=entry.native_weights if weights is None else weight_format(str(weights)),
+            max_context_tokens=context or entry.max_context_tokens,
+            source=f"{source}: like {entry.id}",
+        )
+
+    def _unknown(self, id: str) -> str:
+        way_out = "Use one of these, or describe the architecture (the fields of its config.json) explicitly."
+        base, weights = likeness(id, [*self.entries, *self.aliases])
+        if base is not None:
+            told = f", in {weights}" if weights else ""
+            return (
+                f"unknown model {id!r}; by its name it has the shapes of {base}{told}. If so, say it: architecture "
+                f"{{like: {base}{f', nativeWeights: {weights}' if weights else ''}}}. Else describe the architecture "
+                "(the fields of its config.json) explicitly."
+            )
+        return f"unknown model {id!r}; closest: {', '.join(closest(id, self.ids.values()))}. {way_out}"
 
 
 @cache
-def models() -> Mapping[str, ModelSpec]:
-    """All built-in models by id, aliases not repeated."""
-    text = resources.files("inferencefleet.catalog").joinpath("data/models.json").read_text(encoding="utf-8")
-    return MappingProxyType({raw["id"]: from_record(raw) for raw in json.loads(text)["models"]})
+def built_in() -> ModelTable:
+    """The models of `data/models.json` with the aliases of `data/aliases.yaml`."""
+    entries = {raw["id"]: from_record(raw) for raw in json.loads(_read("models.json"))["models"]}
+    return ModelTable.of(entries, _aliases(yaml.safe_load(_read("aliases.yaml")), entries))
 
 
-@cache
-def _ids() -> Mapping[str, tuple[str, str]]:
-    """Lower-case id -> the id as published, and the entry that has its shapes."""
-    ids = {alias.lower(): (alias, entry) for alias, entry in ALIASES.items()}
-    return ids | {name.lower(): (name, name) for name in models()}
+def _read(name: str) -> str:
+    return resources.files("inferencefleet.catalog").joinpath(f"data/{name}").read_text(encoding="utf-8")
 
 
-def to_record(spec: ModelSpec) -> dict[str, Any]:
-    """The compact form in `models.json`: defaults left out, one letter for each layer's attention."""
-    letters = {kind: letter for letter, kind in _LETTERS.items()}
-    record: dict[str, Any] = {
-        "id": spec.id,
-        "layers": spec.layers,
-        "hidden": spec.hidden,
-        "heads": spec.heads,
-        "kv_heads": spec.kv_heads,
-        "head_dim": spec.head_dim,
-        "ffn_hidden": spec.ffn_hidden,
-        "vocab": spec.vocab,
-        "tied_embeddings": spec.tied_embeddings,
-        "max_context_tokens": spec.max_context_tokens,
-        "native_weights": spec.native_weights.value,
-        "source": spec.source,
-    }
-    if spec.attention:
-        record["attention"] = "".join(letters[kind] for kind in spec.attention)
-    for name in ("sliding_window_tokens", "linear_parameters", "linear_state_bytes"):
-        if getattr(spec, name):
-            record[name] = getattr(spec, name)
-    for name in ("mla", "moe"):
-        nested = getattr(spec, name)
-        if nested is not None:
-            record[name] = {field: getattr(nested, field) for field in nested.__slots__}
-    return record
-
-
-def from_record(record: Mapping[str, Any]) -> ModelSpec:
-    """The inverse of `to_record`."""
-    fields = dict(record)
-    fields["native_weights"] = NumberFormat(fields["native_weights"])
-    fields["attention"] = tuple(_LETTERS[letter] for letter in fields.get("attention", ""))
-    if "mla" in fields:
-        fields["mla"] = MlaShape(**fields["mla"])
-    if "moe" in fields:
-        fields["moe"] = MoeShape(**fields["moe"])
-    return ModelSpec(**fields)
+def _aliases(data: Mapping[str, Any], entries: Mapping[str, ModelSpec]) -> dict[str, Alias]:
+    contexts = data["contexts"]
+    found: dict[str, Alias] = {}
+    for entry, by_format in data["aliases"].items():
+        if entry not in entries:
+            raise InvalidCatalogue(f"aliases of {entry!r}: there is no such model")
+        for weights, ids in by_format.items():
+            for id in ids:
+                found[id] = Alias(
+                    id=id,
+                    entry=entry,
+                    weights=None if weights == "same" else NumberFormat(weights),
+                    max_context_tokens=contexts.get(id),
+                )
+    return found

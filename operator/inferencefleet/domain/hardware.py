@@ -19,6 +19,22 @@ class NumberFormat(StrEnum):
     MXFP4 = "mxfp4"
 
 
+def weight_format(name: str) -> NumberFormat:
+    """The format of this name, whatever its case; fp16 is bf16 here, because both take two bytes and the same tensor
+    cores. `ValueError` for anything else, also for `fp4`, which may be two formats."""
+    key = name.strip().lower()
+    if key in {"fp16", "float16", "half", "bfloat16"}:
+        return NumberFormat.BF16
+    known = ", ".join(NumberFormat)
+    if key == "fp4":
+        raise ValueError(
+            f"weight format {name!r} is ambiguous: write nvfp4 (blocks of 16, NVIDIA) or mxfp4 (blocks of 32, OCP)"
+        )
+    if key not in set(NumberFormat):
+        raise ValueError(f"unknown weight format {name!r}; use one of: {known} (fp16 counts as bf16)")
+    return NumberFormat(key)
+
+
 class DataConfidence(StrEnum):
     """How near the kernel efficiencies of a GPU are to measurements on that GPU."""
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from inferencefleet.catalog import UnknownModel, UnsupportedArchitecture, model, model_from_hf_config, models
-from inferencefleet.catalog.models import from_record, to_record
+from inferencefleet.catalog import UnknownModel, model, model_from_hf_config, models
+from inferencefleet.catalog.model_record import from_record, to_record
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.model import AttentionKind
 
@@ -122,13 +122,3 @@ def test_the_weight_format_is_read_from_the_quantisation_config_or_the_id(
     id: str, quantization: dict[str, object], weights: str
 ) -> None:
     assert model_from_hf_config(id, {**DENSE, "quantization_config": quantization}).native_weights == weights
-
-
-def test_a_config_without_layers_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedArchitecture, match="no `num_hidden_layers`"):
-        model_from_hf_config("me/none", {key: value for key, value in DENSE.items() if key != "num_hidden_layers"})
-
-
-def test_layers_of_different_shapes_are_refused() -> None:
-    with pytest.raises(UnsupportedArchitecture, match="compress_ratios"):
-        model_from_hf_config("me/v4", {**DENSE, "compress_ratios": [0, 4]})
