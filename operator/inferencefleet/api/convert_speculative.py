@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inferencefleet import catalog
 from inferencefleet.api.fleet_engine import SpeculativeBlock
 from inferencefleet.api.problems import problem
 from inferencefleet.domain.capacity import Speculation
 from inferencefleet.domain.fleet import Problem, SpeculativeMethod, SpeculativeTerms
 from inferencefleet.domain.model import ModelSpec
-from inferencefleet.physics.speculation import drafter_cost_ratio, heads_cost_ratio, one_layer_cost_ratio
+from inferencefleet.physics.speculation import prompt_lookup, with_drafter, with_heads, with_one_layer, with_share
 
 
 def speculative_terms(block: SpeculativeBlock | None, target: ModelSpec) -> SpeculativeTerms | Problem | None:
     """None when the fleet does not speculate; a problem when the cost of drafting cannot be known."""
     if block is None:
         return None
-    ratio = block.draft_cost_ratio
-    if ratio is None:
-        found = _cost_ratio(block, target)
-        if isinstance(found, Problem):
-            return found
-        ratio = found
-    return SpeculativeTerms(
-        method=block.method,
-        draft_model=block.model,
-        assumed=Speculation(draft_tokens=block.tokens, acceptance=block.acceptance, draft_cost_ratio=ratio),
-    )
+    assumed = _assumed(block, target)
+    if isinstance(assumed, Problem):
+        return assumed
+    if block.draft_cost_ratio is not None:
+        assumed = replace(assumed, draft_cost_ratio=block.draft_cost_ratio)
+    return SpeculativeTerms(method=block.method, draft_model=block.model, assumed=assumed)
 
 
-def _cost_ratio(block: SpeculativeBlock, target: ModelSpec) -> float | Problem:
+def _assumed(block: SpeculativeBlock, target: ModelSpec) -> Speculation | Problem:
     if block.method is SpeculativeMethod.NGRAM:
-        return 0.0
+        return prompt_lookup(block.tokens, block.acceptance)
     if block.method is SpeculativeMethod.MEDUSA:
-        return heads_cost_ratio(target)
+        return with_heads(target, block.tokens, block.acceptance)
     if block.method is not SpeculativeMethod.DRAFT_MODEL:
-        return one_layer_cost_ratio(target)
+        return with_one_layer(target, block.tokens, block.acceptance)
     assert block.model is not None  # a draft model without a name was refused before
+    return _draft_model(block, block.model, target)
+
+
+def _draft_model(block: SpeculativeBlock, name: str, target: ModelSpec) -> Speculation | Problem:
     try:
-        drafter = catalog.model(block.model)
+        drafter = catalog.model(name)
     except catalog.UnknownModel as error:
+        if block.draft_cost_ratio is not None:
+            return with_share(target, block.draft_cost_ratio, block.tokens, block.acceptance)
         way_out = "Give spec.engine.speculative.draftCostRatio: its parameters over those of the model is a fair guess."
-        return problem("spec.engine.speculative.model", block.model, f"{error} {way_out}", code="UnknownModel")
+        return problem("spec.engine.speculative.model", name, f"{error} {way_out}", code="UnknownModel")
     if drafter.vocab != target.vocab:
         rule = (
             f"has a vocabulary of {drafter.vocab:,} tokens, and {target.id} has {target.vocab:,}: vLLM refuses a draft "
             f"model of another vocabulary; choose a smaller model of the same family."
         )
-        return problem("spec.engine.speculative.model", block.model, rule)
-    return drafter_cost_ratio(target, drafter)
+        return problem("spec.engine.speculative.model", name, rule)
+    return with_drafter(target, drafter, block.tokens, block.acceptance)

@@ -33,6 +33,10 @@ class Speculation:
     """Probability that one drafted token is accepted, given that those before it were, 0..1."""
     draft_cost_ratio: float = 0.0
     """Time of drafting one token as a share of the model's own decode step at the same batch; 0 for n-gram lookup."""
+    draft_weights_bytes: float = 0.0
+    """Weights of the drafter, summed over a replica's GPUs."""
+    draft_kv_ratio: float = 0.0
+    """KV cache of the drafter as a share of the model's, token for token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,11 +97,12 @@ def _held(group: AttentionGroup, kv_cache: NumberFormat) -> float:
 
 
 def _held_by(shape: ReplicaShape, kind: AttentionKind) -> float:
-    return sum(
+    own = sum(
         group.layers * _held(group, shape.kv_cache) * _copies(group.kv_heads, shape.tensor_parallel)
         for group in attention_groups(shape.model)
         if group.kind is kind
     )
+    return own if shape.speculation is None else own * (1 + shape.speculation.draft_kv_ratio)
 
 
 def _copies(kv_heads: int, tensor_parallel: int) -> float:

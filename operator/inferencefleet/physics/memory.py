@@ -28,6 +28,8 @@ def memory_budget(shape: ReplicaShape) -> MemoryBudget:
     """Bytes for weights, overhead and KV cache, summed over the GPUs."""
     total = shape.tensor_parallel * shape.gpu.memory_bytes * shape.limits.gpu_memory_utilization
     weights = weights_bytes(shape.model, shape.weights)
+    if shape.speculation is not None:
+        weights += shape.speculation.draft_weights_bytes
     overhead = shape.tensor_parallel * overhead_bytes_per_gpu(shape.model, shape.limits.max_num_seqs)
     kv_cache = total - overhead - weights
     # vLLM counts a token in all its layers, sliding ones included; `sequence_bytes` knows about the windows.

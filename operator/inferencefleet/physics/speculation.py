@@ -14,8 +14,10 @@ that a step gave 1.14 tokens, an acceptance of 1 in 8. At that acceptance the fo
 from __future__ import annotations
 
 from inferencefleet.domain.capacity import Speculation
+from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.model import ModelSpec
-from inferencefleet.physics.weights import parameters
+from inferencefleet.physics.kv import bytes_per_token
+from inferencefleet.physics.weights import BYTES_PER_WEIGHT, parameters, weights_bytes
 
 LEAST_ACCEPTANCE = 0.6
 """Below it drafts rarely pay; sampling at temperature 1 with k = 5 has .4-.5 (field guidance, not measured here)."""
@@ -45,22 +47,58 @@ def tpot_s(itl_s: float, speculation: Speculation | None) -> float:
     return itl_s / tokens_per_step(speculation)
 
 
-def drafter_cost_ratio(target: ModelSpec, drafter: ModelSpec) -> float:
-    """T_draft / T_step of a separate draft model: at small batches both read the weights of one token."""
-    return min(1.0, parameters(drafter).active / parameters(target).active)
+def prompt_lookup(tokens: int, acceptance: float) -> Speculation:
+    """N-gram drafts: found in the prompt, at no cost worth counting."""
+    return Speculation(draft_tokens=tokens, acceptance=acceptance)
 
 
-def one_layer_cost_ratio(target: ModelSpec) -> float:
-    """T_draft / T_step of EAGLE and of multi-token prediction: one layer of the model and its output head."""
+def with_drafter(target: ModelSpec, drafter: ModelSpec, tokens: int, acceptance: float) -> Speculation:
+    """A separate draft model: at small batches both read the weights of one token, and both keep a cache."""
+    ratio = parameters(drafter).active / parameters(target).active
+    own = bytes_per_token(target, NumberFormat.BF16)
+    return Speculation(
+        draft_tokens=tokens,
+        acceptance=acceptance,
+        draft_cost_ratio=min(1.0, ratio),
+        draft_weights_bytes=weights_bytes(drafter, drafter.native_weights),
+        draft_kv_ratio=bytes_per_token(drafter, NumberFormat.BF16) / own if own else 0.0,
+    )
+
+
+def with_share(target: ModelSpec, share: float, tokens: int, acceptance: float) -> Speculation:
+    """A draft model of unknown shape: its share of a step is taken for its share of weights and cache as well."""
+    return Speculation(
+        draft_tokens=tokens,
+        acceptance=acceptance,
+        draft_cost_ratio=share,
+        draft_weights_bytes=share * weights_bytes(target, target.native_weights),
+        draft_kv_ratio=share,
+    )
+
+
+def with_one_layer(target: ModelSpec, tokens: int, acceptance: float) -> Speculation:
+    """EAGLE and multi-token prediction: one more layer of the model, which shares the output head."""
     count = parameters(target)
-    layers = count.active - count.head
-    return (layers / target.layers + count.head) / count.active
+    layer = (count.active - count.head) / target.layers
+    return Speculation(
+        draft_tokens=tokens,
+        acceptance=acceptance,
+        draft_cost_ratio=(layer + count.head) / count.active,
+        draft_weights_bytes=BYTES_PER_WEIGHT[NumberFormat.BF16] * (count.dense + count.experts) / target.layers,
+        draft_kv_ratio=1 / target.layers,
+    )
 
 
-def heads_cost_ratio(target: ModelSpec) -> float:
-    """T_draft / T_step of Medusa, for each drafted token: a square layer and an output head of its own."""
+def with_heads(target: ModelSpec, tokens: int, acceptance: float) -> Speculation:
+    """Medusa: for each drafted token a square layer and an output head of its own, without a cache."""
     count = parameters(target)
-    return (target.hidden**2 + count.head) / count.active
+    head = target.hidden**2 + count.head
+    return Speculation(
+        draft_tokens=tokens,
+        acceptance=acceptance,
+        draft_cost_ratio=head / count.active,
+        draft_weights_bytes=BYTES_PER_WEIGHT[NumberFormat.BF16] * tokens * head,
+    )
 
 
 def warnings(speculation: Speculation, concurrency: float) -> tuple[str, ...]:

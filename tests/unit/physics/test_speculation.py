@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from inferencefleet.domain.capacity import ReplicaShape, Speculation
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.operating import open_loop
 from inferencefleet.physics.speculation import (
-    drafter_cost_ratio,
     drafting_share,
-    one_layer_cost_ratio,
+    prompt_lookup,
     tokens_per_step,
     tpot_s,
     verified_tokens,
     warnings,
+    with_drafter,
+    with_heads,
+    with_one_layer,
+    with_share,
 )
 from inferencefleet.physics.step import StepModel
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
@@ -121,8 +125,7 @@ def test_the_public_run_with_eagle_is_reproduced_at_its_own_acceptance() -> None
         max_model_len_tokens=512,
         max_num_batched_tokens=2048,
     )
-    cost = one_layer_cost_ratio(replica.model)
-    eagle = drafted(Speculation(draft_tokens=4, acceptance=0.125, draft_cost_ratio=cost), replica)
+    eagle = drafted(with_one_layer(replica.model, 4, 0.125), replica)
     lengths = LengthMix(prompt_tokens=np.full(16, 201.0), output_tokens=np.full(16, 63.0))
     assert tokens_per_step(eagle.speculation) == pytest.approx(1.14, abs=0.01)
     limit = open_loop(eagle, lengths, 100.0)
@@ -135,9 +138,44 @@ def test_the_public_run_with_eagle_is_reproduced_at_its_own_acceptance() -> None
 
 def test_a_smaller_drafter_costs_less_and_none_costs_more_than_the_model() -> None:
     large, small, tiny = (shape(f"Qwen/Qwen3-{size}").model for size in ("32B", "8B", "0.6B"))
-    assert drafter_cost_ratio(large, tiny) < drafter_cost_ratio(large, small) < 0.3
-    assert drafter_cost_ratio(tiny, large) == 1.0
-    assert one_layer_cost_ratio(large) < one_layer_cost_ratio(small) < 0.2
+    costs = [with_drafter(large, drafter, 3, 0.6).draft_cost_ratio for drafter in (tiny, small)]
+    assert costs[0] < costs[1] < 0.3
+    assert with_drafter(tiny, large, 3, 0.6).draft_cost_ratio == 1.0
+    layers = [with_one_layer(model, 3, 0.6).draft_cost_ratio for model in (large, small)]
+    assert layers[0] < layers[1] < 0.2
+
+
+def test_a_drafter_takes_memory_for_its_weights_and_its_cache() -> None:
+    target, tiny = shape().model, shape("Qwen/Qwen3-0.6B").model
+    plain = memory_budget(shape())
+    found = {
+        name: memory_budget(drafted(each))
+        for name, each in {
+            "prompt": prompt_lookup(3, 0.6),
+            "heads": with_heads(target, 3, 0.6),
+            "layer": with_one_layer(target, 3, 0.6),
+            "model": with_drafter(target, tiny, 3, 0.6),
+        }.items()
+    }
+    assert found["prompt"] == plain
+    weights = {name: budget.weights_bytes - plain.weights_bytes for name, budget in found.items()}
+    # Three heads of 5120 x 5120 and 151,936 x 5120; one of 64 layers; 0.6 billion parameters: two bytes each.
+    assert weights["heads"] == pytest.approx(2 * 3 * 5120 * (5120 + 151_936), rel=1e-6)
+    assert weights["layer"] == pytest.approx(2 * 31.2e9 / 64, rel=0.01)
+    assert weights["model"] == pytest.approx(2 * 0.596e9, rel=0.02)
+    cache = {name: budget.kv_bytes_per_token / plain.kv_bytes_per_token for name, budget in found.items()}
+    assert cache["heads"] == 1
+    assert cache["layer"] == pytest.approx(1 + 1 / 64)
+    # 28 layers of the same heads beside 64: a small model does not have a small cache.
+    assert cache["model"] == pytest.approx(1 + 28 / 64)
+    assert found["model"].kv_cache_tokens < 0.7 * plain.kv_cache_tokens
+
+
+def test_a_draft_model_of_unknown_shape_is_taken_for_a_part_of_the_model() -> None:
+    found = with_share(shape().model, 0.1, 3, 0.6)
+    plain, budget = memory_budget(shape()), memory_budget(drafted(found))
+    assert found.draft_cost_ratio == found.draft_kv_ratio == 0.1
+    assert budget.weights_bytes == pytest.approx(1.1 * plain.weights_bytes)
 
 
 def test_low_acceptance_and_high_concurrency_are_warned_of_with_a_way_out() -> None:
