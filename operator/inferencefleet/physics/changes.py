@@ -63,6 +63,7 @@ def quantities(case: Case, *, serves: bool) -> Iterator[Change]:
     yield from _workload(case, STEP if serves else 1 / STEP)
     yield from _targets(case)
     yield from _hardware(case)
+    yield from _drafts(case)
     if serves:
         yield from _constants(case)
 
@@ -107,6 +108,23 @@ def _hardware(case: Case) -> Iterator[Change]:
     ):
         words = f"10 % more GPU {name}"
         yield _quantity(partial(changed, case), f"gpu_{name}", words, value, STEP, unit, plural=False)
+
+
+def _drafts(case: Case) -> Iterator[Change]:
+    speculation = case.shape.speculation
+    if speculation is not None and 0 < speculation.acceptance < 1:
+        more = min(1.0, speculation.acceptance * STEP)
+        better = replace(case.shape, speculation=replace(speculation, acceptance=more))
+        yield Change(
+            input="acceptance",
+            words=f"{more * 100:.0f} % of drafts accepted instead of {speculation.acceptance * 100:.0f} %",
+            plural=True,
+            from_value=speculation.acceptance,
+            to_value=more,
+            case=replace(case, shape=better),
+            at=partial(_acceptance, case),
+            factor=more / speculation.acceptance,
+        )
 
 
 def _constants(case: Case) -> Iterator[Change]:
@@ -183,6 +201,15 @@ def _memory(case: Case, factor: float) -> Case:
 
 def _on(case: Case, gpu: GpuSpec) -> Case:
     return replace(case, shape=replace(case.shape, gpu=gpu))
+
+
+def _acceptance(case: Case, factor: float) -> Case | None:
+    """With drafts accepted more often; not more often than always."""
+    speculation = case.shape.speculation
+    if speculation is None or speculation.acceptance * factor > 1:
+        return None
+    better = replace(speculation, acceptance=speculation.acceptance * factor)
+    return replace(case, shape=replace(case.shape, speculation=better))
 
 
 def _scale(case: Case, constant: str, factor: float) -> Case:

@@ -21,8 +21,8 @@ from inferencefleet.physics.choices import choices
 DISTANCES_LOG = (0.1, 0.2)
 NOISE_SLOPE = 0.03
 """Elasticity that is not told from none."""
-NOISE = 0.006
-"""Relative change of capacity that is not told from none."""
+NOISE = 0.02
+"""Relative change of capacity by a choice that is not told from none: other flags mean other sampled steps."""
 _PRIOR = Scales()
 _BINDS = {
     Limit.KV_MEMORY: "KV cache memory binds",
