@@ -16,8 +16,7 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, Histogram, PoolMetrics, PoolWindow
 from inferencefleet.domain.snapshot import FleetMemory, FleetState
 from inferencefleet.physics.capacity import replica_capacity
-from inferencefleet.physics.observed import Observed
-from inferencefleet.physics.prefill import mean_attended_tokens, new_tokens
+from inferencefleet.physics.observed import Observed, prompt_shape
 from inferencefleet.physics.residence import load, resident_context_tokens
 from inferencefleet.physics.ttft import latencies
 from inferencefleet.planning.calibrate import Learnt, calibrate, prior_scales, running_shape
@@ -42,8 +41,8 @@ def point(decode_seqs: float, rate: float, lengths: LengthMix) -> Window:
         decode_seqs=decode_seqs,
         context_tokens=resident_context_tokens(lengths)[0],
         prompts_per_s=rate,
-        new_tokens=float(new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio).mean()),
-        attended_tokens=mean_attended_tokens(lengths),
+        prompt_tokens=lengths.mean_prompt_tokens,
+        prefix_hit_ratio=lengths.prefix_hit_ratio,
         itl_s=1.0,
     )
 
@@ -58,7 +57,7 @@ def _modelled(shape: ReplicaShape, truth: Scales, lengths: LengthMix, rate: floa
         state = load(shape, lengths, truth, float(shape.limits.max_num_seqs))
         rate = min(rate, 0.95 * float(state.rate[-1]))
         decode = rate * (lengths.mean_output_tokens - 1) * float(np.interp(rate, state.rate, state.itl_mean_s))
-        observed = Observed(shape, [point(decode, rate, lengths)])
+        observed = Observed(shape, [point(decode, rate, lengths)], prompt_shape(lengths))
         _MODELLED[key] = (
             rate,
             decode,
@@ -176,7 +175,7 @@ class Learner:
 
     def itl_error(self, truth: Scales, points: Sequence[Window], scales: Scales | None = None) -> float:
         """Mean absolute log error of ITL over operating points."""
-        observed = Observed(self.shape, points)
+        observed = Observed(self.shape, points, prompt_shape(self.lengths))
         found = np.log(observed.itl_s(scales or self.scales)) - np.log(observed.itl_s(truth))
         return float(np.abs(found).mean())
 

@@ -18,11 +18,12 @@ from inferencefleet.domain.capacity import Scales
 from inferencefleet.physics.intervals import interval_log
 
 _FIELDS = (
-    "decode_seqs", "context_tokens", "prompts_per_s", "new_tokens", "attended_tokens", "itl_s", "prefill_s",
+    "decode_seqs", "context_tokens", "prompts_per_s", "prompt_tokens", "itl_s", "prefill_s", "prefix_hit_ratio",
 )  # fmt: skip
+_MAY_BE_ABSENT = {"prefill_s": None, "prefix_hit_ratio": 0.0}
 _PACKED = struct.Struct(f">{len(_FIELDS)}H")
 _LOWEST_LOG, _PER_LOG = -14.0, 2000.0
-"""A value is stored as a step on a log scale: 0.05 % fine, from 1e-6 to 1e8. 0 is unknown."""
+"""A value is stored as a step on a log scale: 0.05 % fine, from 1e-6 to 1e8. 0 is absent."""
 
 
 class Unreadable(ValueError):
@@ -87,6 +88,7 @@ def _memory(entry: ShapeCalibration) -> dict[str, Any]:
         "fitted": _scales(entry.fitted),
         "residuals": [round(1000 * residual) for residual in entry.residuals_log],
         "windows": pack(entry.windows),
+        "promptShape": list(entry.prompt_shape),
     }
 
 
@@ -141,6 +143,7 @@ def _remembered(status: CalibrationStatus, blank: ShapeCalibration) -> ShapeCali
         envelope=_envelope(status),
         residuals_log=tuple(residual / 1000 for residual in memory.residuals),
         windows=unpack(memory.windows),
+        prompt_shape=tuple(memory.prompt_shape),
         verdict=_verdict(status.reason),
         sentence=status.message or "",
         updated_s=_time(status.updated),
@@ -171,19 +174,22 @@ def unpack(text: str) -> tuple[Window, ...]:
         rows = list(_PACKED.iter_unpack(data))
     except (binascii.Error, UnicodeEncodeError, struct.error) as wrong:
         raise Unreadable(f"memory.windows: {wrong}") from wrong
-    if any(step == 0 for row in rows for step in row[:-1]):
-        raise Unreadable("memory.windows: a value is missing")
-    return tuple(Window(**dict(zip(_FIELDS, map(_value, row), strict=True))) for row in rows)  # type: ignore[arg-type]
+    return tuple(_window(row) for row in rows)
+
+
+def _window(row: tuple[int, ...]) -> Window:
+    values: dict[str, Any] = {}
+    for name, step in zip(_FIELDS, row, strict=True):
+        if step == 0 and name not in _MAY_BE_ABSENT:
+            raise Unreadable(f"memory.windows: {name} is missing")
+        values[name] = exp(step / _PER_LOG + _LOWEST_LOG) if step else _MAY_BE_ABSENT[name]
+    return Window(**values)
 
 
 def _step(value: float | None) -> int:
     if value is None or not value > 0:
         return 0
     return max(1, min(65535, round((log(value) - _LOWEST_LOG) * _PER_LOG)))
-
-
-def _value(step: int) -> float | None:
-    return None if step == 0 else exp(step / _PER_LOG + _LOWEST_LOG)
 
 
 def _scales(scales: Scales) -> dict[str, float]:

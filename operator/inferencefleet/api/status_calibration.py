@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from inferencefleet.api.base import ApiModel, Timestamp, marks
-from inferencefleet.domain.calibration import RESIDUALS_KEPT, CalibrationPhase
+from inferencefleet.domain.calibration import PROMPT_GROUPS, RESIDUALS_KEPT, CalibrationPhase
 
 MEMORY_VERSION = 1
 """Raised when the meaning of `memory` changes: an older block is then not read, and the prior is used."""
@@ -46,6 +48,12 @@ class CalibrationMemory(ApiModel):
     residuals: list[int] = Field(
         max_length=RESIDUALS_KEPT,
         description="Last one-step log errors in thousandths, oldest first.",
+        json_schema_extra=marks(list_type="atomic"),
+    )
+    prompt_shape: list[Annotated[float, Field(ge=0.001, le=1000)]] = Field(
+        min_length=1,
+        max_length=PROMPT_GROUPS,
+        description="Spread of prompt lengths: means of equally likely groups over the mean.",
         json_schema_extra=marks(list_type="atomic"),
     )
     windows: str = Field(

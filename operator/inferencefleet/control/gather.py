@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
 from inferencefleet.api.convert_calibration import calibration_from_status
+from inferencefleet.catalog import Catalogue, built_in
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import Pool, PoolState
@@ -37,16 +38,18 @@ class Gatherer:
     reader: FleetReader
     metrics: MetricsSource
     settings: PlannerSettings
+    catalogue: Catalogue = field(default_factory=built_in)
+    """Where GPU types and models are looked up."""
     _pools: tuple[Pool, ...] = field(default=())
 
     async def gather(self, at_s: float, memory: Mapping[FleetKey, FleetMemory]) -> Gathered:
         """Raises `ClusterUnavailable` when the API server cannot be read; metrics that fail become gaps."""
         view = await self.reader.read(self._pools)
-        pools, broken_pools = _pools(view.pools)
+        pools, broken_pools = _pools(view.pools, self.catalogue)
         if pools != self._pools:
             self._pools = pools
             view = await self.reader.read(pools)
-        fleets, broken = _fleets(view)
+        fleets, broken = _fleets(view, self.catalogue)
         metrics = await self.metrics.read(fleets)
         manifests = {key_of(manifest): manifest for manifest in view.fleets}
         unknown = MetricsGap(code="NoSamples", sentence="the metrics source said nothing about this fleet")
@@ -84,13 +87,15 @@ def key_of(manifest: Manifest) -> FleetKey:
     return FleetKey(str(metadata["namespace"]), str(metadata["name"]))
 
 
-def _pools(manifests: tuple[Manifest, ...]) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
+def _pools(
+    manifests: tuple[Manifest, ...], catalogue: Catalogue
+) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
     pools: dict[_Nodes, Pool] = {}
     broken = []
     for manifest in sorted(manifests, key=_age):
         if _is_going(manifest):
             continue
-        result = pool_from_manifest(manifest)
+        result = pool_from_manifest(manifest, catalogue)
         if not isinstance(result, Pool):
             broken.append(_broken_pool(manifest, tuple(result)))
             continue
@@ -126,13 +131,13 @@ def _broken_pool(manifest: Manifest, problems: tuple[Problem, ...]) -> BrokenPoo
     return BrokenPool(name=str(metadata["name"]), generation=int(metadata.get("generation", 0)), problems=problems)
 
 
-def _fleets(view: ClusterView) -> tuple[tuple[Fleet, ...], tuple[BrokenFleet, ...]]:
+def _fleets(view: ClusterView, catalogue: Catalogue) -> tuple[tuple[Fleet, ...], tuple[BrokenFleet, ...]]:
     fleets: list[Fleet] = []
     broken: list[BrokenFleet] = []
     for manifest in view.fleets:
         if _is_going(manifest):
             continue
-        result = fleet_from_manifest(manifest)
+        result = fleet_from_manifest(manifest, catalogue)
         if isinstance(result, Fleet):
             fleets.append(result)
         else:

@@ -10,6 +10,8 @@ from inferencefleet.domain.capacity import Scales
 WINDOWS_KEPT = 50
 """Windows that a refit looks back on."""
 RESIDUALS_KEPT = 50
+PROMPT_GROUPS = 16
+"""Groups that the spread of prompt lengths is kept in."""
 PROBATION_WINDOWS = 3
 """Accepted windows before anything learnt may raise a capacity above the prior."""
 
@@ -67,10 +69,10 @@ class Window:
     context_tokens: float
     """Mean cached tokens of each."""
     prompts_per_s: float
-    new_tokens: float
-    """Mean tokens computed for one prompt."""
-    attended_tokens: float
-    """Mean context of one of those tokens."""
+    prompt_tokens: float
+    """Mean length of a prompt."""
+    prefix_hit_ratio: float
+    """Share of it that the prefix cache held, 0..1."""
     itl_s: float
     """Mean inter-token latency as measured."""
     prefill_s: float | None = None
@@ -127,6 +129,8 @@ class ShapeCalibration:
     """Of predictions made before their window, oldest first."""
     windows: tuple[Window, ...] = ()
     """Oldest first."""
+    prompt_shape: tuple[float, ...] = (1.0,)
+    """How prompts of the last window spread: means of equally likely groups, ascending, over the mean of all."""
     verdict: WindowVerdict = WindowVerdict.NO_METRICS
     sentence: str = "no window was looked at yet"
     updated_s: float | None = None

@@ -12,9 +12,10 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from inferencefleet.domain.calibration import ShapeKey, Window
+from inferencefleet.domain.calibration import PROMPT_GROUPS, ShapeKey, Window
 from inferencefleet.domain.capacity import ReplicaShape, Scales
-from inferencefleet.physics.prefill import chunk_budget, chunk_count
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.physics.prefill import chunk_budget, chunk_count, extension_s, new_tokens
 from inferencefleet.physics.step import StepModel
 
 Floats = NDArray[np.float64]
@@ -24,17 +25,21 @@ BUSIEST = 0.9
 
 
 class Observed:
-    """Windows as arrays of shape (n,), so that one question answers for all."""
+    """Windows as arrays of shape (n,), so that one question answers for all.
 
-    def __init__(self, shape: ReplicaShape, windows: Sequence[Window]) -> None:
+    `prompt_shape` is the spread of prompt lengths around the mean of each window: prefill is not linear in them.
+    """
+
+    def __init__(self, shape: ReplicaShape, windows: Sequence[Window], prompt_shape: Sequence[float]) -> None:
         self._shape = shape
         # Whoever decodes sees itself beside the mean number of others, as Poisson arrivals do.
         self._seqs = 1.0 + np.array([window.decode_seqs for window in windows])
         self._context = self._seqs * np.array([window.context_tokens for window in windows])
         self._prompts_per_s = np.array([window.prompts_per_s for window in windows])
-        self._new = np.array([window.new_tokens for window in windows])
-        self._attended = np.array([window.attended_tokens for window in windows])
-        self._chunks = chunk_count(self._new, chunk_budget(shape.limits.max_num_batched_tokens, self._seqs))
+        self._hits = np.array([window.prefix_hit_ratio for window in windows])[:, None]
+        self._prompts = np.array([window.prompt_tokens for window in windows])[:, None] * np.array(prompt_shape)
+        self._budget = chunk_budget(shape.limits.max_num_batched_tokens, self._seqs)[:, None]
+        self._chunks = chunk_count(new_tokens(self._prompts, self._hits), self._budget).mean(axis=1)
 
     def itl_s(self, scales: Scales) -> Floats:
         """Mean inter-token latency, seconds, shape (n,)."""
@@ -48,11 +53,17 @@ class Observed:
         return np.asarray((self._chunks * decode + extension) * (1 + busy))
 
     def _step_and_extension(self, scales: Scales) -> tuple[Floats, Floats]:
-        """Seconds of a step without prefill, and what one prompt adds to the steps that carry it."""
+        """Seconds of a step without prefill, and what a prompt adds on average to the steps that carry it."""
         step = StepModel(self._shape, scales)
         decode = step.seconds_array(self._seqs, self._context)
-        with_chunk = step.seconds_array(self._seqs, self._context, self._new / self._chunks, self._attended)
-        return decode, np.asarray(self._chunks * (with_chunk - decode))
+        extension = extension_s(step, self._seqs[:, None], self._prompts, self._hits, self._budget)
+        return decode, np.asarray(extension.mean(axis=1))
+
+
+def prompt_shape(lengths: LengthMix) -> tuple[float, ...]:
+    """The spread of prompts for `Observed`: means of equally likely groups over the mean of all, ascending."""
+    groups = np.array_split(np.sort(lengths.prompt_tokens), min(PROMPT_GROUPS, lengths.prompt_tokens.size))
+    return tuple(round(float(group.mean() / lengths.mean_prompt_tokens), 3) for group in groups)
 
 
 def shape_key(shape: ReplicaShape) -> ShapeKey:

@@ -16,9 +16,9 @@ PROMPT_TOKEN_OVERHEAD_S = 5e-6
 """Tokenising and handing over one prompt token; the engine works meanwhile, so only the own prompt counts."""
 
 
-def new_tokens(prompt_tokens: ArrayLike, prefix_hit_ratio: float) -> Floats:
+def new_tokens(prompt_tokens: ArrayLike, prefix_hit_ratio: ArrayLike) -> Floats:
     """Prompt tokens to compute: those the prefix cache lacks, at least one (the engine always computes the last)."""
-    return np.maximum(1.0, np.asarray(prompt_tokens, dtype=np.float64) * (1.0 - prefix_hit_ratio))
+    return np.maximum(1.0, np.asarray(prompt_tokens, dtype=np.float64) * (1.0 - np.asarray(prefix_hit_ratio)))
 
 
 def host_s(prompt_tokens: ArrayLike) -> Floats:
@@ -37,7 +37,7 @@ def chunk_count(tokens: ArrayLike, budget: ArrayLike) -> Floats:
 
 
 def extension_s(
-    step: StepModel, decode_seqs: ArrayLike, prompt_tokens: ArrayLike, prefix_hit_ratio: float, budget: ArrayLike
+    step: StepModel, decode_seqs: ArrayLike, prompt_tokens: ArrayLike, prefix_hit_ratio: ArrayLike, budget: ArrayLike
 ) -> Floats:
     """Seconds that prefilling a prompt adds to the steps of `decode_seqs` decoding sequences; arrays broadcast.
 

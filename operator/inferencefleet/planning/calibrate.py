@@ -102,7 +102,7 @@ def calibrate(
         entry = known.get((pool.name, key)) or ShapeCalibration(pool=pool.name, key=key, sigma_log=prior.sigma_log)
         if entry.prior_sigma_log != prior.sigma_log:
             entry = replace(entry, prior_sigma_log=prior.sigma_log)
-        look = _look(state, workload.pool, workload.replicas, workload.tensor_parallel, lengths, at_s)
+        look = _look(state, workload.pool, workload.replicas, shape, lengths, at_s)
         known[pool.name, key] = _after(entry, look, state, shape, prior, at_s)
     newest = sorted(known.values(), key=lambda entry: entry.updated_s or entry.looked_s or 0.0, reverse=True)
     return tuple(sorted(newest[:MOST_SHAPES], key=lambda entry: (entry.pool, str(entry.key))))
@@ -121,7 +121,7 @@ def running_shape(fleet: Fleet, pool: Pool, tensor_parallel: int) -> ReplicaShap
 
 
 def _look(
-    state: FleetState, pool: str, wanted: int, tensor_parallel: int, lengths: LengthMix, at_s: float
+    state: FleetState, pool: str, wanted: int, shape: ReplicaShape, lengths: LengthMix, at_s: float
 ) -> Look | Refusal:
     if not isinstance(state.metrics, FleetMetrics):
         return Refusal(verdict=WindowVerdict.NO_METRICS, sentence=state.metrics.sentence)
@@ -135,7 +135,7 @@ def _look(
         seen=seen,
         replicas=[replica for replica in state.replicas if replica.pool == pool],
         wanted=wanted,
-        tensor_parallel=tensor_parallel,
+        shape=shape,
         lengths=lengths,
         served_name=state.fleet.served_name,
         prefix_caching=state.fleet.engine.prefix_caching,

@@ -15,7 +15,7 @@ from inferencefleet.domain.calibration import (
 )
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.physics.memory import memory_budget
-from inferencefleet.physics.observed import Observed
+from inferencefleet.physics.observed import Observed, prompt_shape
 from inferencefleet.physics.residence import load, resident_bytes
 from inferencefleet.physics.ttft import latencies
 from inferencefleet.planning.refit import refit
@@ -51,7 +51,8 @@ GUARD_STEP_LOG, GUARD_DECAY, LARGEST_GUARD_LOG = 0.1, 0.8, 0.5
 def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_s: float) -> ShapeCalibration:
     """`entry` after one more window that may teach, or with one more suspect."""
     window = reading.window
-    observed = Observed(shape, [window])
+    spread = prompt_shape(reading.lengths)
+    observed = Observed(shape, [window], spread)
     predicted, modelled = float(observed.itl_s(entry.fitted)[0]), float(observed.itl_s(Scales())[0])
     residual = log(window.itl_s) - log(predicted)
     innovation = residual - entry.itl_log
@@ -75,6 +76,7 @@ def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_
         envelope=_around(entry.envelope, reading),
         residuals_log=_with_residual(entry, innovation),
         windows=(*entry.windows, window)[-WINDOWS_KEPT:],
+        prompt_shape=spread,
         verdict=WindowVerdict.ACCEPTED,
         sentence=(
             f"ITL {1000 * window.itl_s:.2f} ms at a batch of {window.decode_seqs:.1f}, "
@@ -138,7 +140,7 @@ def _first_tokens(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape
     """Averages of prefill time and TTFT, against the constants as they are known now."""
     window, scales = reading.window, constants(entry)
     if window.prefill_s is not None:
-        predicted = float(Observed(shape, [window]).prefill_s(scales)[0])
+        predicted = float(Observed(shape, [window], entry.prompt_shape).prefill_s(scales)[0])
         entry = replace(entry, prefill_log=_moved(entry.prefill_log, log(window.prefill_s / predicted), gain))
     if reading.ttft_s is not None:
         most = min(float(shape.limits.max_num_seqs), _most_seqs(shape, reading))
@@ -186,7 +188,7 @@ def _sigma(sigma: float, innovation: float) -> float:
 
 
 def _around(envelope: Envelope | None, reading: Reading) -> Envelope:
-    point = (reading.window.decode_seqs, reading.prompt_tokens, reading.output_tokens)
+    point = (reading.window.decode_seqs, reading.window.prompt_tokens, reading.output_tokens)
     if envelope is None:
         here = [(value, value) for value in point]
         return Envelope(decode_seqs=here[0], prompt_tokens=here[1], output_tokens=here[2])

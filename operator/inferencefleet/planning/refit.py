@@ -40,11 +40,11 @@ def refit(entry: ShapeCalibration, shape: ReplicaShape) -> ShapeCalibration:
     """
     if entry.used % EVERY or len(entry.windows) < LEAST_WINDOWS:
         return entry
-    held_out, train = _Measured(shape, entry.windows[-HELD_OUT:]), entry.windows[:-HELD_OUT]
-    average = float(np.median(_Measured(shape, train[-2 * HELD_OUT :]).itl_log(entry.fitted)))
+    held_out, train = _Measured(shape, entry.windows[-HELD_OUT:], entry.prompt_shape), entry.windows[:-HELD_OUT]
+    average = float(np.median(_Measured(shape, train[-2 * HELD_OUT :], entry.prompt_shape).itl_log(entry.fitted)))
     bound = min(BETTER * held_out.error(entry.fitted), AS_GOOD * held_out.error(entry.fitted, average))
     spans = {len(train), min(len(train), RECENT_WINDOWS - HELD_OUT)}
-    fits = [_fit(shape, train[-span:]) for span in sorted(spans)]
+    fits = [_fit(shape, train[-span:], entry.prompt_shape) for span in sorted(spans)]
     good = [scales for scales in fits if scales is not None and held_out.error(scales) <= bound]
     if not good:
         return entry
@@ -61,8 +61,8 @@ def refit(entry: ShapeCalibration, shape: ReplicaShape) -> ShapeCalibration:
 class _Measured:
     """Windows with what was measured in them."""
 
-    def __init__(self, shape: ReplicaShape, windows: Sequence[Window]) -> None:
-        self._observed = Observed(shape, windows)
+    def __init__(self, shape: ReplicaShape, windows: Sequence[Window], spread: Sequence[float]) -> None:
+        self._observed = Observed(shape, windows, spread)
         self._itl = np.log([window.itl_s for window in windows])
         self._prefill = np.log([window.prefill_s or np.nan for window in windows])
 
@@ -78,9 +78,9 @@ class _Measured:
         return itl + PREFILL_WEIGHT * float(known.mean()) if known.size else itl
 
 
-def _fit(shape: ReplicaShape, train: Sequence[Window]) -> Scales | None:
+def _fit(shape: ReplicaShape, train: Sequence[Window], spread: Sequence[float]) -> Scales | None:
     """Constants that the windows identify; None when they do not."""
-    observed = Observed(shape, train)
+    observed = Observed(shape, train, spread)
     prefill = [i for i, window in enumerate(train) if window.prefill_s is not None]
 
     def predict(scales: Scales) -> Floats:
@@ -93,6 +93,6 @@ def _fit(shape: ReplicaShape, train: Sequence[Window]) -> Scales | None:
         np.log([*(window.itl_s for window in train), *(train[i].prefill_s or 1.0 for i in prefill)]),
         weights=np.concatenate((weights, PREFILL_WEIGHT * weights[prefill])),
         running=[window.decode_seqs for window in points],
-        prompt_tokens=[window.new_tokens for window in points],
+        prompt_tokens=[window.prompt_tokens for window in points],
     )
     return found.scales if found.accepted else None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from inferencefleet.domain.calibration import Window, WindowVerdict
+from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import Phase, PoolMetrics, PoolWindow, Replica
-from inferencefleet.physics.prefill import mean_attended_tokens, new_tokens
 from inferencefleet.physics.residence import resident_context_tokens
 
 LEAST_REQUESTS = 30
@@ -38,7 +38,7 @@ class Look:
     """Of this pool."""
     wanted: int
     """`spec.replicas` of its Deployment."""
-    tensor_parallel: int
+    shape: ReplicaShape
     lengths: LengthMix
     served_name: str
     prefix_caching: bool
@@ -57,9 +57,8 @@ class Reading:
     window: Window
     requests_per_s: float
     """Of each engine."""
-    prompt_tokens: float
     output_tokens: float
-    """Means of a request."""
+    """Mean of a request."""
     ttft_s: float | None
     """Mean; None when requests queued, because the model is not of overload, or when it cannot be true."""
     lengths: LengthMix
@@ -90,13 +89,12 @@ def read(look: Look) -> Reading | Refusal:
             decode_seqs=values["itl_seconds_per_s"] / engines,
             context_tokens=resident_context_tokens(lengths)[0],
             prompts_per_s=prompts / engines,
-            new_tokens=float(new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio).mean()),
-            attended_tokens=mean_attended_tokens(lengths),
+            prompt_tokens=prompt_mean,
+            prefix_hit_ratio=lengths.prefix_hit_ratio,
             itl_s=values["itl_seconds_per_s"] / values["itl_intervals_per_s"],
             prefill_s=seen.prefill_mean_s,
         ),
         requests_per_s=prompts / engines,
-        prompt_tokens=prompt_mean,
         output_tokens=output_mean,
         ttft_s=seen.ttft_mean_s if _first_tokens_fit(seen) else None,
         lengths=lengths,
@@ -172,11 +170,11 @@ def _settled(look: Look) -> Refusal | None:
     ready = [replica for replica in look.replicas if replica.phase is Phase.READY]
     young = [replica.name for replica in ready if replica.since_s > began_s]
     moving = [r.name for r in look.replicas if r.phase in {Phase.STARTING, Phase.TERMINATING} or r.doomed]
-    other_size = [r.name for r in ready if r.tensor_parallel != look.tensor_parallel]
+    other_size = [r.name for r in ready if r.tensor_parallel != look.shape.tensor_parallel]
     for names, what in (
         (moving, "on the way in or out"),
         (young, "serve for less than a window"),
-        (other_size, f"do not run on {look.tensor_parallel} GPUs"),
+        (other_size, f"do not run on {look.shape.tensor_parallel} GPUs"),
     ):
         if names:
             return Refusal(verdict=WindowVerdict.SCALE_EVENT, sentence=f"{len(names)} replicas {what}: {names[0]}")

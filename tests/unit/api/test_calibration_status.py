@@ -66,9 +66,10 @@ def test_what_a_restarted_operator_reads_is_what_was_learnt() -> None:
     for name in ("itl_log", "ttft_log", "prefill_log", "sigma_log", "fitted_itl_log", "itl_guard_log"):
         assert getattr(again, name) == pytest.approx(getattr(LEARNT, name), abs=6e-5)
     assert again.residuals_log == pytest.approx(LEARNT.residuals_log, abs=6e-4)
+    assert again.prompt_shape == LEARNT.prompt_shape
     assert again.fitted.memory == pytest.approx(LEARNT.fitted.memory, abs=1e-4)
     for old, new in zip(LEARNT.windows, again.windows, strict=True):
-        for name in ("decode_seqs", "context_tokens", "prompts_per_s", "new_tokens", "itl_s", "prefill_s"):
+        for name in ("decode_seqs", "context_tokens", "prompts_per_s", "prompt_tokens", "itl_s", "prefill_s"):
             assert getattr(new, name) == pytest.approx(getattr(old, name), rel=3e-4)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from inferencefleet.control.report.material import calibration_moved, structure_differs
+from inferencefleet.control.report.material import calibration_changed, calibration_moved, structure_differs
 from inferencefleet.domain.capacity import Scales
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.observation import PoolMetrics
@@ -128,9 +128,12 @@ async def test_numbers_of_calibration_are_no_structure() -> None:
     other = {**status, "calibration": [{**status["calibration"][0], "factor": 3.0, "message": "x", "windows": 13}]}
     assert not structure_differs(other, status)
     assert not calibration_moved(other, status)
+    assert not calibration_changed(other, status)
     frozen = {**status, "calibration": [{**status["calibration"][0], "state": "Frozen"}]}
-    assert calibration_moved(frozen, status)
-    assert calibration_moved({**status, "calibration": []}, status)
+    assert calibration_changed(frozen, status)
+    assert calibration_changed({**status, "calibration": []}, status)
+    surer = {**status, "calibration": [{**status["calibration"][0], "sigma": 0.19}]}
+    assert calibration_moved(surer, status)
 
 
 async def test_the_operator_s_own_metrics_show_ratio_sigma_windows_and_state() -> None:

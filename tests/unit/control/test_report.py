@@ -209,7 +209,10 @@ def test_a_new_reason_a_new_pool_or_another_number_of_replicas_is_news() -> None
     assert not structure_differs(worded, old)
 
 
-def test_demand_that_breathes_around_the_edge_of_a_size_is_told_apart_from_news() -> None:
+def test_demand_that_breathes_around_the_edge_of_a_size_is_told_apart_from_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replace_physics(monkeypatch)
     held = report(running())
     met = copy.deepcopy(held)
     assert held["summary"]["reason"] == "Stabilizing"

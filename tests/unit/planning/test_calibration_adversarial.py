@@ -247,12 +247,16 @@ def _one_step(learner: Learner, seen: PoolMetrics, number: int) -> float:
     window = entry.windows[-1] if entry.verdict is WindowVerdict.ACCEPTED else None
     if window is None:
         return abs(entry.itl_log)
-    return abs(math.log(observed_s / float(Observed(learner.shape, [window]).itl_s(before)[0])))
+    return abs(
+        math.log(observed_s / float(Observed(learner.shape, [window], learner.entry.prompt_shape).itl_s(before)[0]))
+    )
 
 
 def _prior_step(learner: Learner, seen: PoolMetrics) -> float:
     window = learner.entry.windows[-1]
-    return abs(math.log(window.itl_s / float(Observed(learner.shape, [window]).itl_s(Scales())[0])))
+    return abs(
+        math.log(window.itl_s / float(Observed(learner.shape, [window], learner.entry.prompt_shape).itl_s(Scales())[0]))
+    )
 
 
 def test_a_slow_drift_is_followed_without_a_single_refusal() -> None:

@@ -76,16 +76,21 @@ def numbers_appeared(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     return bool(dict(_numbers(new)).keys() - dict(_numbers(old)).keys())
 
 
-def calibration_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    """What is applied or its state changed, or more was learnt than a restart may cost."""
+def calibration_changed(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """A shape came, went or changed its state."""
     before, after = _calibrations(old), _calibrations(new)
-    return before.keys() != after.keys() or any(_taught(after[key], before[key]) for key in after)
+    return before.keys() != after.keys() or any(after[key].get("state") != before[key].get("state") for key in after)
+
+
+def calibration_moved(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """What is applied changed, or more was learnt than a restart may cost."""
+    before, after = _calibrations(old), _calibrations(new)
+    return any(_taught(after[key], before[key]) for key in after.keys() & before.keys())
 
 
 def _taught(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    said = ("state", "applied", "sigma")
     more = new.get("windows", 0) - old.get("windows", 0)
-    return any(new.get(name) != old.get(name) for name in said) or abs(more) >= WINDOWS_LOST
+    return any(new.get(name) != old.get(name) for name in ("applied", "sigma")) or abs(more) >= WINDOWS_LOST
 
 
 def _calibrations(status: Mapping[str, Any]) -> dict[tuple[Any, Any], Mapping[str, Any]]:

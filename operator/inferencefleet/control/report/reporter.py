@@ -18,6 +18,7 @@ from inferencefleet.control.report.history import newest_change
 from inferencefleet.control.report.material import (
     FIRST_LOOK_S,
     REFRESH_S,
+    calibration_changed,
     calibration_moved,
     is_stabilizing,
     numbers_appeared,
@@ -148,6 +149,8 @@ def _worth_a_write(new: Status, old: Status, at_s: float) -> bool:
     if stabilization_flipped(new, old):
         return age_s >= (FIRST_LOOK_S if is_stabilizing(new) else REFRESH_S)
     if structure_differs(new, old):
+        return True
+    if age_s >= FIRST_LOOK_S and calibration_changed(new, old):
         return True
     if age_s >= REFRESH_S and calibration_moved(new, old):
         return True
