@@ -12,7 +12,7 @@ from inferencefleet.domain.capacity import Limit, ReplicaShape, Scales, Sensitiv
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics.capacity import replica_capacity
-from inferencefleet.physics.sensitivity import sensitivities
+from inferencefleet.physics.sensitivity import NOISE, sensitivities
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
 ITL_BOUND = (shape(), chat(), CHAT_SLOS)
@@ -49,7 +49,7 @@ def test_what_does_not_bind_does_not_matter(question: Question, binding: Limit, 
     assert replica_capacity(*question).binding is binding
     found = by_input(question)
     for name in idle:
-        assert found[name].ratio == pytest.approx(1.0, abs=0.006), found[name]
+        assert found[name].ratio == pytest.approx(1.0, abs=NOISE), found[name]
         assert "not change capacity" in found[name].sentence
         assert found[name].binding is binding
 
