@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from math import sqrt
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from inferencefleet.domain.capacity import Limit, MemoryBudget, ReplicaCapacity, ReplicaShape, Scales
+from inferencefleet.domain.capacity import (
+    EngineLimits,
+    Limit,
+    MemoryBudget,
+    ReplicaCapacity,
+    ReplicaShape,
+    Scales,
+    Speculation,
+)
 from inferencefleet.domain.hardware import DataConfidence
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.physics.confidence import judged
+from inferencefleet.physics.limits import replicas
 from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.refusals import out_of_reach, seconds, too_large
 from inferencefleet.physics.remembered import Remembered
-from inferencefleet.physics.residence import Floats, Load, clip_lengths, itl_percentiles_s, load, resident_bytes
-from inferencefleet.physics.ttft import alone, latencies, percentile_keys
+from inferencefleet.physics.residence import Floats, clip_lengths
+from inferencefleet.physics.step import StepModel
+from inferencefleet.physics.traffic import traffic
 
 HOST_REQUESTS_PER_S = 100.0
 HOST_TOKENS_PER_S = 7000.0
 """What one API server process streams (1.10, vLLM 0.11, measured 5-11k)."""
 REPORTED = (50, 95, 99)
-CLOSER = 32
-"""Points that are looked at between two of the coarse grid: 20 % apart there, 0.6 % here."""
-_Z95 = 1.645
 _PRIOR = Scales()
 REMEMBERED = 4096
 """Capacities: about 10 MiB, enough for the pools of 1,000 fleets whose lengths stand still."""
@@ -43,67 +50,48 @@ def replica_capacity(
     requests, stays within the limit 95 % of the time. That is the load from which requests queue for admission or
     are preempted. A question that was asked before is answered from memory: most fleets ask the same in every tick.
     """
+    return replica_capacities((shape,), lengths, slos, scales)[0]
+
+
+def replica_capacities(
+    shapes: Sequence[ReplicaShape], lengths: LengthMix, slos: Sequence[Slo], scales: Scales = _PRIOR
+) -> list[ReplicaCapacity]:
+    """`replica_capacity` of many replicas, in their order; those of one model and one set of limits in one go."""
+    content, targets = lengths.content(), tuple(slos)
     # GPUs that compare equal may be known unequally well.
-    question = (shape, shape.gpu.confidence, lengths.content(), tuple(slos), scales)
-    return _ANSWERED.get(question, lambda: judged(shape, _compute(shape, lengths, slos, scales)))
+    questions = [(shape, shape.gpu.confidence, content, targets, scales) for shape in shapes]
+    answers = [_ANSWERED.known(question) for question in questions]
+    groups: dict[tuple[int, EngineLimits, Speculation | None], list[int]] = {}
+    for place, shape in enumerate(shapes):
+        if answers[place] is None:
+            # By identity: the hash of a model with its many layers takes long.
+            groups.setdefault((id(shape.model), shape.limits, shape.speculation), []).append(place)
+    for places in groups.values():
+        computed = _compute([shapes[place] for place in places], lengths, targets, scales)
+        for place, capacity in zip(places, computed, strict=True):
+            answers[place] = _ANSWERED.keep(questions[place], judged(shapes[place], capacity))
+    return [answer for answer in answers if answer is not None]
 
 
-def _compute(shape: ReplicaShape, lengths: LengthMix, slos: Sequence[Slo], scales: Scales) -> ReplicaCapacity:
-    budget = memory_budget(shape)
-    missing = missing_bytes(shape)
-    if missing > 0:
-        return too_large(shape, budget, missing)
+def operating_latencies_s(
+    shape: ReplicaShape,
+    lengths: LengthMix,
+    requests_per_s: ArrayLike,
+    percentiles: Sequence[int] = REPORTED,
+    scales: Scales = _PRIOR,
+) -> Mapping[str, Floats]:
+    """Latencies at Poisson rates of shape (r,): `ttft_mean`, `ttft_p95`, `itl_mean`, `itl_p95`, `e2e_p95`, ... seconds,
+    `running`, the mean number of resident requests, and `utilisation` of what a full replica completes.
 
-    lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
-    mean_bytes, rms_bytes = resident_bytes(shape, lengths)
-    slots = float(shape.limits.max_num_seqs)
-    state = load(shape, lengths, scales, min(slots, budget.kv_cache_bytes / mean_bytes))
-    percentiles = sorted({*REPORTED, *(slo.percentile for slo in slos)})
-    itl = itl_percentiles_s(state, percentiles)
-    closer = _around_targets(state, itl, slos)
-    if closer:
-        state = load(shape, lengths, scales, float(state.seqs[-1]), closer)
-        itl = itl_percentiles_s(state, percentiles)
-    floors = _floors(state, itl, percentiles, scales)
-
-    for slo in slos:
-        floor = floors[f"{slo.metric}_p{slo.percentile}"]
-        if floor > slo.target_s:
-            return ReplicaCapacity(
-                requests_per_s=0.0,
-                binding=Limit.SLO_UNREACHABLE,
-                sentence=out_of_reach(slo, floor),
-                memory=budget,
-                floors_s=floors,
-            )
-
-    kv_seqs = _seqs_within(budget.kv_cache_bytes, mean_bytes, rms_bytes)
-    slot_seqs = _seqs_within(slots, 1.0, 1.0)
-    limits = {
-        Limit.KV_MEMORY: _rate_of(state, kv_seqs),
-        Limit.MAX_SEQS: _rate_of(state, slot_seqs),
-        Limit.HOST: host_requests_per_s(lengths),
-    }
-    bound_by: dict[Limit, Slo] = {}
-    for slo in slos:
-        rate = _slo_rate(state, itl, slo, scales)
-        limit = _OF[slo.metric]
-        if rate < limits.get(limit, np.inf):
-            limits[limit], bound_by[limit] = rate, slo
-    binding = min(limits, key=lambda limit: limits[limit])
-    rate = limits[binding]
-    found = _latencies_at(state, itl, rate, percentiles, scales)
-    concurrency = float(np.interp(rate, state.rate, state.seqs))
-    return ReplicaCapacity(
-        requests_per_s=rate,
-        binding=binding,
-        sentence=_sentence(binding, bound_by.get(binding), rate, concurrency, shape, budget, lengths, found),
-        limits_requests_per_s=MappingProxyType(limits),
-        concurrency=concurrency,
-        memory=budget,
-        latencies_s=found,
-        floors_s=floors,
-    )
+    Rates above that are answered as if at it: a queue grows there for as long as they last. Raises `ValueError` when
+    the model does not fit.
+    """
+    if missing_bytes(shape) > 0:
+        raise ValueError(f"{shape} does not fit: latencies need a replica that can serve")
+    rates = np.asarray(requests_per_s, dtype=np.float64)[None, :]
+    mix = traffic(shape, clip_lengths(lengths, shape.limits.max_model_len_tokens))
+    asked = replicas([shape], [StepModel(shape, scales)], mix, scales.ttft)
+    return {name: values[0] for name, values in asked.exactly_at(rates, percentiles).items()}
 
 
 def host_requests_per_s(lengths: LengthMix) -> float:
@@ -111,82 +99,78 @@ def host_requests_per_s(lengths: LengthMix) -> float:
     return min(HOST_REQUESTS_PER_S, HOST_TOKENS_PER_S / lengths.mean_output_tokens)
 
 
-def _seqs_within(total: float, mean: float, rms: float) -> float:
-    """Mean number of resident sequences whose summed size exceeds `total` 5 % of the time.
-
-    The number is about Poisson, so the sum has mean n m and standard deviation rms sqrt(n); solve for sqrt(n).
-    """
-    spread = _Z95 * rms
-    return ((sqrt(spread * spread + 4 * mean * total) - spread) / (2 * mean)) ** 2
-
-
-def _around_targets(state: Load, itl: Mapping[int, Floats], slos: Sequence[Slo]) -> list[float]:
-    """Points between the two of the grid where an ITL percentile crosses its target.
-
-    A percentile jumps where the share of steps that carry a prompt chunk reaches it, so that a line between two coarse
-    points would put the crossing anywhere between them.
-    """
-    found: list[float] = []
-    for slo in slos:
-        if slo.metric is SloMetric.ITL:
-            above = int(np.searchsorted(itl[slo.percentile], slo.target_s, side="right"))
-            if 0 < above < state.seqs.size:
-                found += np.linspace(state.seqs[above - 1], state.seqs[above], CLOSER + 2)[1:-1].tolist()
-    return found
+def _compute(
+    shapes: Sequence[ReplicaShape], lengths: LengthMix, slos: Sequence[Slo], scales: Scales
+) -> list[ReplicaCapacity]:
+    """Of replicas that share model, limits and speculation."""
+    missing = [missing_bytes(shape) for shape in shapes]
+    fitting = [shape for shape, lack in zip(shapes, missing, strict=True) if lack <= 0]
+    answers = iter(_of_fitting(fitting, lengths, slos, scales)) if fitting else iter(())
+    return [
+        next(answers) if lack <= 0 else too_large(shape, memory_budget(shape), lack)
+        for shape, lack in zip(shapes, missing, strict=True)
+    ]
 
 
-def _rate_of(state: Load, seqs: float) -> float:
-    return float(np.interp(seqs, state.seqs, state.rate))
+def _of_fitting(
+    shapes: Sequence[ReplicaShape], lengths: LengthMix, slos: Sequence[Slo], scales: Scales
+) -> list[ReplicaCapacity]:
+    lengths = clip_lengths(lengths, shapes[0].limits.max_model_len_tokens)
+    steps = [StepModel(shape, scales) for shape in shapes]
+    asked = replicas(shapes, steps, traffic(shapes[0], lengths), scales.ttft)
+    curve = asked.curve(sorted({*REPORTED, *(slo.percentile for slo in slos)}), slos)
+    floors = asked.alone(curve)
 
+    limits: dict[Limit, Floats] = {
+        Limit.KV_MEMORY: asked.kv_rate(),
+        Limit.MAX_SEQS: asked.slots_rate(),
+        Limit.HOST: np.full(len(shapes), host_requests_per_s(lengths)),
+    }
+    of_slos = asked.slo_rates(slos, curve, floors)
+    for slo, rates in zip(slos, of_slos, strict=True):
+        limit = _OF[slo.metric]
+        limits[limit] = np.minimum(limits.get(limit, np.inf), rates)
+    names = list(limits)
+    table = np.array([limits[name] for name in names])
+    binding = table.argmin(axis=0)
+    rate = table.min(axis=0)
+    found = asked.at(rate[:, None], curve)
 
-def _slo_rate(state: Load, itl: Mapping[int, Floats], slo: Slo, scales: Scales) -> float:
-    """The largest rate at which this SLO holds; its floor is known to be below the target."""
-    top = float(state.rate[-1])
-    if slo.metric is SloMetric.ITL:
-        values = itl[slo.percentile]
-        if values[-1] <= slo.target_s:
-            return top
-        return float(np.interp(slo.target_s, values, state.rate))
-
-    def value(rate: float) -> float:
-        sample = latencies(state, rate, scales.ttft)
-        if slo.metric is SloMetric.TTFT:
-            return sample.ttft_percentile_s(slo.percentile)
-        return sample.e2e_percentile_s(slo.percentile)
-
-    return _largest(value, slo.target_s, top)
-
-
-def _largest(value: Callable[[float], float], target: float, top: float) -> float:
-    """Largest rate in (0, top] at which the increasing `value` is at most `target`, to 0.3 %."""
-    if value(top) <= target:
-        return top
-    low, high = 0.0, top
-    for _ in range(24):
-        middle = (low + high) / 2
-        if value(middle) <= target:
-            low = middle
-        else:
-            high = middle
-        if high - low <= 0.003 * high:
-            break
-    return low if low > 0 else high / 2
-
-
-def _latencies_at(
-    state: Load, itl: Mapping[int, Floats], rate: float, percentiles: Sequence[int], scales: Scales
-) -> Mapping[str, float]:
-    found = percentile_keys(latencies(state, rate, scales.ttft), percentiles)
-    found["itl_mean"] = float(np.interp(rate, state.rate, state.itl_mean_s))
-    found |= {f"itl_p{level}": float(np.interp(rate, state.rate, values)) for level, values in itl.items()}
-    return MappingProxyType(found)
-
-
-def _floors(state: Load, itl: Mapping[int, Floats], percentiles: Sequence[int], scales: Scales) -> Mapping[str, float]:
-    found = percentile_keys(alone(state, scales.ttft), percentiles)
-    found["itl_mean"] = float(state.itl_mean_s[0])
-    found |= {f"itl_p{level}": float(values[0]) for level, values in itl.items()}
-    return MappingProxyType(found)
+    answers = []
+    for row, shape in enumerate(shapes):
+        budget = memory_budget(shape)
+        alone = {name: float(values[row, 0]) for name, values in floors.items()}
+        reached = {name: float(values[row, 0]) for name, values in found.items()}
+        concurrency = reached.pop("running")
+        unreachable = next((slo for slo in slos if alone[f"{slo.metric}_p{slo.percentile}"] > slo.target_s), None)
+        if unreachable is not None:
+            answers.append(
+                ReplicaCapacity(
+                    requests_per_s=0.0,
+                    binding=Limit.SLO_UNREACHABLE,
+                    sentence=out_of_reach(unreachable, alone[f"{unreachable.metric}_p{unreachable.percentile}"]),
+                    memory=budget,
+                    floors_s=MappingProxyType(alone),
+                )
+            )
+            continue
+        limit = names[int(binding[row])]
+        at = float(rate[row])
+        # The first of the SLOs that bind here says why.
+        bound = (slo for slo, rates in zip(slos, of_slos, strict=True) if _OF[slo.metric] is limit and rates[row] <= at)
+        answers.append(
+            ReplicaCapacity(
+                requests_per_s=at,
+                binding=limit,
+                sentence=_sentence(limit, next(bound, None), at, concurrency, shape, budget, lengths, reached),
+                limits_requests_per_s=MappingProxyType({name: float(table[n, row]) for n, name in enumerate(names)}),
+                concurrency=concurrency,
+                memory=budget,
+                latencies_s=MappingProxyType(reached),
+                floors_s=MappingProxyType(alone),
+            )
+        )
+    return answers
 
 
 def _sentence(

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.lengths import LengthMix
-from inferencefleet.physics.capacity import host_requests_per_s
+from inferencefleet.physics.capacity import host_requests_per_s, operating_latencies_s
 from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.refusals import too_large
-from inferencefleet.physics.residence import clip_lengths, itl_percentiles_s, load, resident_bytes
-from inferencefleet.physics.ttft import latencies
 
 Floats = NDArray[np.float64]
 
 NEAR_ZERO = 0.01
 """First point, as a share of the last."""
+LAST = 0.98
+"""Utilisation of the last point: at 1 the queue for admission has no end."""
 _PRIOR = Scales()
 
 
@@ -60,24 +60,16 @@ def load_curve(
     budget, missing = memory_budget(shape), missing_bytes(shape)
     if missing > 0:
         raise ValueError(too_large(shape, budget, missing).sentence)
-    lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
-    mean_bytes, _ = resident_bytes(shape, lengths)
-    state = load(shape, lengths, scales, min(float(shape.limits.max_num_seqs), budget.kv_cache_bytes / mean_bytes))
-    top = min(float(state.rate[-1]), host_requests_per_s(lengths))
+    whole = operating_latencies_s(shape, lengths, [1.0], percentiles, scales)
+    top = min(LAST / float(whole["utilisation"][0]), host_requests_per_s(lengths))
     rates = np.linspace(NEAR_ZERO * top, top, points)
-    itl = itl_percentiles_s(state, percentiles)
-    samples = [latencies(state, float(rate), scales.ttft) for rate in rates]
-    ttft = np.array([sample.ttft_percentiles_s(percentiles) for sample in samples]).T
-
-    def at(values: Floats) -> Floats:
-        return np.interp(rates, state.rate, values)
-
+    found = operating_latencies_s(shape, lengths, rates, percentiles, scales)
     return LoadCurve(
         requests_per_s=rates,
-        running=at(state.seqs),
-        itl_mean_s=at(state.itl_mean_s),
-        itl_s=MappingProxyType({level: at(itl[level]) for level in percentiles}),
-        ttft_mean_s=np.array([sample.ttft_mean_s() for sample in samples]),
-        ttft_s=MappingProxyType(dict(zip(percentiles, ttft, strict=True))),
+        running=found["running"],
+        itl_mean_s=found["itl_mean"],
+        itl_s=MappingProxyType({level: found[f"itl_p{level}"] for level in percentiles}),
+        ttft_mean_s=found["ttft_mean"],
+        ttft_s=MappingProxyType({level: found[f"ttft_p{level}"] for level in percentiles}),
         output_tokens_per_s=rates * lengths.mean_output_tokens,
     )

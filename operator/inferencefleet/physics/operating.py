@@ -16,7 +16,7 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.closed_loop import run_closed_loop
 from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.prefill import chunk_budget, extension_s, host_s, new_tokens
-from inferencefleet.physics.residence import Load, clip_lengths, load, resident_bytes, resident_context_tokens
+from inferencefleet.physics.residence import clip_lengths, load, resident_bytes, resident_context_tokens
 from inferencefleet.physics.speculation import tokens_per_step
 from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.ttft import latencies
@@ -88,20 +88,17 @@ def open_loop(
 ) -> OperatingPoint:
     """Poisson arrivals at a given rate."""
     lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
-    state: Load = load(shape, lengths, scales, _most_seqs(shape, lengths))
-    top = float(state.rate[-1])
-    rate = min(requests_per_s, top)
-    sample = latencies(state, rate, scales.ttft)
+    sample = latencies(load(shape, lengths, scales, _most_seqs(shape, lengths)), requests_per_s, scales.ttft)
     return OperatingPoint(
-        running=float(np.interp(rate, state.rate, state.seqs)),
+        running=sample.running,
         waiting=0.0,
-        itl_mean_s=float(np.interp(rate, state.rate, state.itl_mean_s)),
+        itl_mean_s=sample.itl_mean_s,
         ttft_mean_s=sample.ttft_mean_s(),
         ttft_p50_s=sample.ttft_percentile_s(50),
-        requests_per_s=rate,
-        output_tokens_per_s=rate * lengths.mean_output_tokens,
-        utilisation=requests_per_s / top,
-        stable=requests_per_s <= top,
+        requests_per_s=min(requests_per_s, sample.most_requests_per_s),
+        output_tokens_per_s=min(requests_per_s, sample.most_requests_per_s) * lengths.mean_output_tokens,
+        utilisation=requests_per_s / sample.most_requests_per_s,
+        stable=requests_per_s <= sample.most_requests_per_s,
     )
 
 

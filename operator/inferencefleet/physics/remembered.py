@@ -16,11 +16,21 @@ class Remembered(Generic[Question, Answer]):
         self._most = most
         self._answers: dict[Question, Answer] = {}
 
-    def get(self, question: Question, compute: Callable[[], Answer]) -> Answer:
-        """The answer, computed when it is not known."""
-        known = self._answers.pop(question, None)
-        answer = compute() if known is None else known
-        self._answers[question] = answer  # the dictionary's order is the order of use
+    def known(self, question: Question) -> Answer | None:
+        """What was answered before; None when the question is new."""
+        answer = self._answers.pop(question, None)
+        if answer is not None:
+            self._answers[question] = answer  # the dictionary's order is the order of use
+        return answer
+
+    def keep(self, question: Question, answer: Answer) -> Answer:
+        """`answer`, which the same question gets from now on."""
+        self._answers[question] = answer
         if len(self._answers) > self._most:
             del self._answers[next(iter(self._answers))]
         return answer
+
+    def get(self, question: Question, compute: Callable[[], Answer]) -> Answer:
+        """The answer, computed when it is not known."""
+        answer = self.known(question)
+        return self.keep(question, compute()) if answer is None else answer

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from inferencefleet.domain.capacity import Scales
+from inferencefleet.physics.capacity import operating_latencies_s
 from inferencefleet.physics.prefill import extension_s, new_tokens
-from inferencefleet.physics.residence import clip_lengths, itl_percentiles_s, load
+from inferencefleet.physics.residence import clip_lengths, load
 from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.ttft import alone, latencies
 from tests.unit.physics.shapes import chat, shape
@@ -47,16 +48,15 @@ def test_longer_batches_are_slower_for_each_and_faster_for_all() -> None:
 
 
 def test_percentiles_are_ordered_and_grow_with_load() -> None:
-    state = load(shape(), chat(), Scales(), 200.0)
-    found = itl_percentiles_s(state, (50, 95, 99))
-    assert (found[50] <= found[95]).all()
-    assert (found[95] <= found[99]).all()
-    assert (np.diff(found[95]) >= 0).all()
+    found = operating_latencies_s(shape(), chat(), np.linspace(0.5, 10, 20))
+    assert (found["itl_p50"] <= found["itl_p95"]).all()
+    assert (found["itl_p95"] <= found["itl_p99"]).all()
+    assert (np.diff(found["itl_p95"]) >= 0).all()
 
 
 def test_a_smaller_token_budget_shortens_the_longest_steps() -> None:
     wide, narrow = (
-        itl_percentiles_s(load(shape(max_num_batched_tokens=tokens), chat(4000), Scales(), 60.0), (99,))[99][-1]
+        operating_latencies_s(shape(max_num_batched_tokens=tokens), chat(4000), [1.0])["itl_p99"][0]
         for tokens in (8192, 512)
     )
     assert narrow < wide / 2
