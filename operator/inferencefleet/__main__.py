@@ -18,6 +18,7 @@ from inferencefleet.adapters.kubernetes.events import KubernetesEventSink
 from inferencefleet.adapters.kubernetes.reader import CachedFleetReader
 from inferencefleet.adapters.kubernetes.status import CachedStatusWriter
 from inferencefleet.adapters.prometheus.source import PrometheusMetricsSource
+from inferencefleet.catalog import Catalogue, InvalidCatalogue
 from inferencefleet.control.apply import Applier
 from inferencefleet.control.gather import Gatherer
 from inferencefleet.control.loop import ControlLoop
@@ -25,7 +26,7 @@ from inferencefleet.control.report import Reporter
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.handlers.ear import build_registry, build_settings
 from inferencefleet.ports import ClusterUnavailable
-from inferencefleet.settings import InvalidSettings, Settings
+from inferencefleet.settings import InvalidSettings, Settings, load_catalogue
 from inferencefleet.telemetry.log import configure_logging
 from inferencefleet.telemetry.metrics import Telemetry
 from inferencefleet.telemetry.server import TelemetryServer
@@ -41,7 +42,7 @@ class SystemClock:
         return time.time()
 
 
-async def run(settings: Settings, stop: asyncio.Event) -> None:
+async def run(settings: Settings, catalogue: Catalogue, stop: asyncio.Event) -> None:
     """Run until `stop`; a part that dies takes the process down, and Kubernetes starts it afresh."""
     client = await connect(settings.kubeconfig or None)
     loop: ControlLoop | None = None
@@ -68,6 +69,7 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
                 exhausted_backoff_s=settings.exhausted_backoff_seconds,
                 starting_s=settings.starting_seconds,
             ),
+            catalogue=catalogue,
         ),
         applier=Applier(ServerSideActuator(cluster)),
         reporter=Reporter(CachedStatusWriter(cluster), KubernetesEventSink(client), telemetry),
@@ -119,7 +121,8 @@ def main() -> int:
     """Entry point of the container: settings from the environment, exit code 2 when they are wrong."""
     try:
         settings = Settings.from_env(os.environ)
-    except InvalidSettings as invalid:
+        catalogue = load_catalogue(settings)
+    except (InvalidSettings, InvalidCatalogue) as invalid:
         print(invalid, file=sys.stderr)
         return 2
     configure_logging(settings.log_level)
@@ -130,7 +133,7 @@ def main() -> int:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run(settings, stop)
+        await run(settings, catalogue, stop)
 
     try:
         asyncio.run(supervised())

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inferencefleet.catalog import Catalogue, built_in
 
 PREFIX = "INFERENCEFLEET_"
 
@@ -39,6 +42,8 @@ class Settings(BaseModel):
     metrics_host: str = "0.0.0.0"
     kubeconfig: str = ""
     """Path of a kubeconfig; empty = in-cluster, then KUBECONFIG."""
+    catalog: str = ""
+    """Path of a YAML file with GPUs, models and prices of your own, on top of the built-in ones; empty = none."""
     log_level: str = Field("INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     @classmethod
@@ -54,3 +59,19 @@ class Settings(BaseModel):
             ]
             known = ", ".join(PREFIX + name.upper() for name in cls.model_fields)
             raise InvalidSettings("\n".join([*lines, f"known settings: {known}"])) from refused
+
+
+def load_catalogue(settings: Settings) -> Catalogue:
+    """The built-in catalogue, with the file of `INFERENCEFLEET_CATALOG` on top when there is one.
+
+    `InvalidSettings` when it cannot be read, `InvalidCatalogue` names the first wrong value in it.
+    """
+    if not settings.catalog:
+        return built_in()
+    try:
+        text = Path(settings.catalog).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidSettings(
+            f"{PREFIX}CATALOG={settings.catalog!r}: cannot be read ({error}); give the path of a YAML file, or unset it"
+        ) from None
+    return built_in().extended(text, settings.catalog)

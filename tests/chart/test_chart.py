@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from inferencefleet.catalog import built_in
 from inferencefleet.settings import Settings
 from tests.chart.conftest import CHART, Helm, Manifest, Render
 
@@ -108,6 +109,19 @@ def test_a_pod_monitor_carries_the_labels_that_the_operator_groups_by(render: Re
     assert spec["podTargetLabels"] == ["inferencefleet.io/fleet", "inferencefleet.io/pool"]
     assert spec["namespaceSelector"] == {"any": True}
     assert spec["selector"]["matchExpressions"] == [{"key": "inferencefleet.io/fleet", "operator": "Exists"}]
+
+
+def test_a_catalogue_of_your_own_is_mounted_where_the_operator_looks_for_it(render: Render) -> None:
+    made = render("catalogue.gpus.H100-SXM.bandwidthGBps=3200")
+    text = only(made, "ConfigMap")["data"]["catalogue.yaml"]
+    assert built_in().extended(text, "values").gpu("H100").bandwidth_bytes_per_s == 3.2e12
+    pod = only(made, "Deployment")["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    path = next(each["value"] for each in container["env"] if each["name"] == "INFERENCEFLEET_CATALOG")
+    mounted = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    assert path == f"{mounted['catalogue']}/catalogue.yaml"
+    other = only(render("catalogue.gpus.H100-SXM.bandwidthGBps=3000"), "Deployment")["spec"]["template"]
+    assert pod["metadata"]["annotations"] != other["metadata"]["annotations"]
 
 
 def test_a_digest_wins_over_a_tag(render: Render) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from inferencefleet.settings import InvalidSettings, Settings
+from inferencefleet.catalog import InvalidCatalogue, built_in
+from inferencefleet.settings import InvalidSettings, Settings, load_catalogue
 
 
 def refusal(**environ: str) -> str:
@@ -53,3 +56,23 @@ def test_all_mistakes_are_told_at_once() -> None:
     message = refusal(PERIOD_SECONDS="0", LOG_LEVEL="LOUD")
     assert "INFERENCEFLEET_PERIOD_SECONDS" in message
     assert "INFERENCEFLEET_LOG_LEVEL" in message
+
+
+def test_a_catalogue_file_goes_on_top_of_the_built_in_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("gpus: {H100-SXM: {bandwidthGBps: 3200}}", encoding="utf-8")
+    found = load_catalogue(Settings.from_env({"INFERENCEFLEET_CATALOG": str(path)}))
+    assert found.gpu("H100").bandwidth_bytes_per_s == 3.2e12
+    assert load_catalogue(Settings()) is built_in()
+
+
+def test_a_catalogue_file_that_is_not_there_is_refused_by_variable_and_value() -> None:
+    with pytest.raises(InvalidSettings, match=r"INFERENCEFLEET_CATALOG=./nowhere\.yaml.: cannot be read"):
+        load_catalogue(Settings(catalog="/nowhere.yaml"))
+
+
+def test_a_catalogue_file_with_a_mistake_is_refused_by_file_and_value(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("gpus: {H100-SXM: {bandwidthGBps: fast}}", encoding="utf-8")
+    with pytest.raises(InvalidCatalogue, match=r"mine\.yaml: GPU 'H100-SXM': bandwidthGBps is 'fast'"):
+        load_catalogue(Settings(catalog=str(path)))

@@ -15,6 +15,7 @@ from inferencefleet.api.convert_fleet import convert_fleet
 from inferencefleet.api.convert_pool import POOL_LABEL, convert_pool
 from inferencefleet.api.problems import problem
 from inferencefleet.api.times import from_timestamp
+from inferencefleet.catalog import Catalogue
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.pool import Exhaustion, Pool
 
@@ -52,15 +53,15 @@ _fleets: _Cache[Fleet | tuple[Problem, ...]] = _Cache(size=10_000)
 _pools: _Cache[Pool | tuple[Problem, ...]] = _Cache(size=10_000)
 
 
-def fleet_from_manifest(manifest: Manifest) -> Fleet | tuple[Problem, ...]:
-    """The fleet, or everything that is wrong with it."""
+def fleet_from_manifest(manifest: Manifest, catalogue: Catalogue | None = None) -> Fleet | tuple[Problem, ...]:
+    """The fleet, or everything that is wrong with it; models are looked up in `catalogue`, default the built-in."""
     meta = _metadata(manifest)
     if isinstance(meta, Problem):
         return (meta,)
     key = FleetKey(meta.namespace, meta.name)
-    identity = (key, manifest.get("spec"))
+    identity = (key, manifest.get("spec"), catalogue)
     fleet = _fleets.get(
-        meta.uid, meta.generation, identity, lambda: convert_fleet(manifest, key, meta.uid, meta.generation)
+        meta.uid, meta.generation, identity, lambda: convert_fleet(manifest, key, meta.uid, meta.generation, catalogue)
     )
     if isinstance(fleet, Fleet) and fleet.annotations != meta.annotations:
         # Annotations (pause) change without a new generation, so they are not part of the cached conversion.
@@ -68,14 +69,17 @@ def fleet_from_manifest(manifest: Manifest) -> Fleet | tuple[Problem, ...]:
     return fleet
 
 
-def pool_from_manifest(manifest: Manifest) -> Pool | tuple[Problem, ...]:
-    """The pool, or everything that is wrong with it."""
+def pool_from_manifest(manifest: Manifest, catalogue: Catalogue | None = None) -> Pool | tuple[Problem, ...]:
+    """The pool, or everything that is wrong with it; GPUs are looked up in `catalogue`, default the built-in."""
     meta = _metadata(manifest)
     if isinstance(meta, Problem):
         return (meta,)
-    identity = (meta.name, manifest.get("spec"))
+    identity = (meta.name, manifest.get("spec"), catalogue)
     return _pools.get(
-        meta.uid, meta.generation, identity, lambda: convert_pool(manifest, meta.name, meta.uid, meta.generation)
+        meta.uid,
+        meta.generation,
+        identity,
+        lambda: convert_pool(manifest, meta.name, meta.uid, meta.generation, catalogue),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -16,6 +17,7 @@ from inferencefleet.api.fleet_engine import KvCacheFormat, ModelBlock
 from inferencefleet.api.fleet_v1alpha1 import ExpectedBlock, FleetSpec, InferenceFleet, ScalingBlock
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration
+from inferencefleet.catalog import Catalogue
 from inferencefleet.domain.capacity import EngineLimits
 from inferencefleet.domain.fleet import (
     EngineTerms,
@@ -27,7 +29,7 @@ from inferencefleet.domain.fleet import (
     SpeculativeTerms,
     SpotTerms,
 )
-from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.hardware import NumberFormat, weight_format
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.slo import Slo
@@ -37,14 +39,21 @@ DEFAULT_MODEL_LEN_TOKENS = 32_768
 """Longer contexts are rare and cost concurrency: whoever needs them says so."""
 
 
-def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generation: int) -> Fleet | tuple[Problem, ...]:
+MOST_ARCHITECTURE_BYTES = 65_536
+"""A config.json has some kB; more is a list of layers that are not quantised, which nothing here reads."""
+
+
+def convert_fleet(
+    manifest: Mapping[str, Any], key: FleetKey, uid: str, generation: int, catalogue: Catalogue | None = None
+) -> Fleet | tuple[Problem, ...]:
+    """The fleet, or everything that is wrong with it; models are looked up in `catalogue`, default the built-in."""
     try:
         spec = InferenceFleet.model_validate(manifest).spec
     except ValidationError as error:
         return from_validation(error, "inferencefleet")
     if found := tuple(fleet_problems(key.name, spec)):
         return found
-    model = _model(spec.model)
+    model = _model(spec.model, catalogue or catalog.built_in())
     if isinstance(model, Problem):
         return (model,)
     length = spec.model.max_model_len or min(model.max_context_tokens, DEFAULT_MODEL_LEN_TOKENS)
@@ -59,7 +68,7 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
         generation=generation,
         model=model,
         served_name=spec.model.served_name or spec.model.id,
-        weights=spec.model.weights or model.native_weights,
+        weights=_weights(spec.model) or model.native_weights,
         kv_cache=NumberFormat.FP8 if spec.model.kv_cache is KvCacheFormat.FP8 else NumberFormat.BF16,
         engine=_engine(spec, length, speculative),
         slos=tuple(
@@ -76,27 +85,36 @@ def convert_fleet(manifest: Mapping[str, Any], key: FleetKey, uid: str, generati
     )
 
 
-def _model(block: ModelBlock) -> ModelSpec | Problem:
+def _model(block: ModelBlock, catalogue: Catalogue) -> ModelSpec | Problem:
+    architecture = block.architecture
     try:
-        if block.architecture is not None:
-            return catalog.model_from_hf_config(block.id, block.architecture, source="spec.model.architecture")
-        # An alias shares the shapes of its entry, but the engine must load what the user named.
-        return replace(catalog.model(block.id), id=block.id)
+        if architecture is None:
+            # An alias shares the shapes of its entry, but the engine must load what the user named.
+            return replace(catalogue.model(block.id), id=block.id)
+        if (size := len(json.dumps(architecture, default=str))) > MOST_ARCHITECTURE_BYTES:
+            rule = f"has {size} bytes, and at most {MOST_ARCHITECTURE_BYTES} are read; leave out long lists of layers"
+            return problem("spec.model.architecture", sorted(architecture), rule, code="UnsupportedArchitecture")
+        return catalogue.models.describe(block.id, architecture, "spec.model.architecture")
     except catalog.UnknownModel as error:
+        field = "spec.model.id" if architecture is None else "spec.model.architecture"
         way_out = "In the spec this is spec.model.architecture: the model's config.json as YAML."
-        return problem("spec.model.id", block.id, f"{error} {way_out}", code="UnknownModel")
+        value = block.id if architecture is None else architecture.get("like")
+        return problem(field, value, f"{error} {way_out}", code="UnknownModel")
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         # A config.json is free-form: whatever is wrong in it must end here, as a sentence.
         says = str(error) if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__}: {error})"
-        return problem(
-            "spec.model.architecture", sorted(block.architecture or ()), says, code="UnsupportedArchitecture"
-        )
+        return problem("spec.model.architecture", sorted(architecture or ()), says, code="UnsupportedArchitecture")
+
+
+def _weights(block: ModelBlock) -> NumberFormat | None:
+    return None if block.weights is None else weight_format(block.weights)
 
 
 def _unloadable(block: ModelBlock, model: ModelSpec) -> tuple[Problem, ...]:
     """vLLM loads a checkpoint in its own format and converts bf16 to fp8; anything else needs another checkpoint."""
     native = model.native_weights
-    if block.weights in {None, native} or (native is NumberFormat.BF16 and block.weights is NumberFormat.FP8):
+    asked = _weights(block)
+    if asked in {None, native} or (native is NumberFormat.BF16 and asked is NumberFormat.FP8):
         return ()
     rule = (
         f"the checkpoint {block.id} is {native}, and vLLM converts on load from bf16 to fp8 only; name a checkpoint "

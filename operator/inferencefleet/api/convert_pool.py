@@ -14,6 +14,7 @@ from inferencefleet.api.checks import pool_problems
 from inferencefleet.api.pool_v1alpha1 import GpuBlock, GpuPool, PoolSpotBlock
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration, parse_memory
+from inferencefleet.catalog import Catalogue
 from inferencefleet.domain.fleet import Problem
 from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.pool import Pool
@@ -22,14 +23,17 @@ POOL_LABEL = f"{GROUP}/pool"
 """On nodes by default, and on every pod of a fleet."""
 
 
-def convert_pool(manifest: Mapping[str, Any], name: str, uid: str, generation: int) -> Pool | tuple[Problem, ...]:
+def convert_pool(
+    manifest: Mapping[str, Any], name: str, uid: str, generation: int, catalogue: Catalogue | None = None
+) -> Pool | tuple[Problem, ...]:
+    """The pool, or everything that is wrong with it; GPUs are looked up in `catalogue`, default the built-in."""
     try:
         spec = GpuPool.model_validate(manifest).spec
     except ValidationError as error:
         return from_validation(error, "gpupool")
     if found := tuple(pool_problems(name, spec)):
         return found
-    gpu = _gpu(spec.gpu)
+    gpu = _gpu(spec.gpu, catalogue or catalog.built_in())
     if isinstance(gpu, Problem):
         return (gpu,)
     return Pool(
@@ -51,13 +55,13 @@ def convert_pool(manifest: Mapping[str, Any], name: str, uid: str, generation: i
     )
 
 
-def _gpu(block: GpuBlock) -> GpuSpec | Problem:
+def _gpu(block: GpuBlock, catalogue: Catalogue) -> GpuSpec | Problem:
     """The catalogue's GPU (or slice) with the explicit values on top, or one described by explicit values alone."""
     memory_gib = None if block.memory is None else parse_memory(block.memory) / 2**30
     try:
-        known = catalog.gpu(block.type)
+        known = catalogue.gpu(block.type)
         if block.mig_profile is not None:
-            known = catalog.mig_slice(block.type, block.mig_profile)
+            known = catalogue.gpus.slice(block.type, block.mig_profile)
     except catalog.UnknownMigProfile as error:
         return problem("spec.gpu.migProfile", block.mig_profile, str(error), code="UnknownGPU")
     except catalog.UnknownGpu as error:

@@ -10,7 +10,6 @@ from pydantic import Field
 from inferencefleet.api.base import ApiModel, Extra, Image, ModelId, VariableName, marks, rule, rules, unless_set
 from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.domain.fleet import SpeculativeMethod
-from inferencefleet.domain.hardware import NumberFormat
 
 _OWNED = "[" + ", ".join(f"'{flag}'" for flag in OWNED_FLAGS) + "]"
 _IS_OWNED = f"arg.split('=')[0].split('.')[0].replace('_', '-') in {_OWNED}"
@@ -30,6 +29,18 @@ class KvCacheFormat(StrEnum):
     FP8 = "fp8"
 
 
+class WeightFormat(StrEnum):
+    """`NumberFormat`, and fp16 for bf16: both take two bytes and the same tensor cores."""
+
+    BF16 = "bf16"
+    FP16 = "fp16"
+    FP8 = "fp8"
+    INT8 = "int8"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
+
+
 class ModelBlock(ApiModel):
     id: ModelId = Field(
         description="Hugging Face id of the model, for example Qwen/Qwen3-32B. It is looked up in the catalogue that "
@@ -38,17 +49,17 @@ class ModelBlock(ApiModel):
     )
     architecture: Annotated[dict[str, Any], Extra(marks(preserve_unknown_fields=True))] | None = Field(
         None,
-        description="The model's Hugging Face config.json as YAML, only needed for models that are not in the built-in "
-        "catalogue (it wins over the catalogue when both exist). Sizing reads the shape from it: num_hidden_layers, "
-        "hidden_size, num_attention_heads, num_key_value_heads, head_dim, intermediate_size, vocab_size and the keys "
-        "of "
-        "mixture-of-experts and latent attention. No weights are read.",
+        description="Only for models that are not in the built-in catalogue (it wins when both exist): the model's "
+        "Hugging Face config.json pasted as YAML, at most 64 KiB; or {like: ID} of a catalogue model with the same "
+        "shapes, with nativeWeights and maxContextTokens where they differ; or shapes by hand: layers, hidden, heads, "
+        "kvHeads, headDim, ffnHidden, vocab, maxContextTokens, moe and mla. No weights are read.",
     )
-    weights: NumberFormat | None = Field(
+    weights: WeightFormat | None = Field(
         None,
         description="Number format of the weights. Default: the format of the published checkpoint, bf16 for most. fp8 "
         "quantises a bf16 checkpoint while loading, halves its memory and speeds up decoding; the other formats need a "
-        "checkpoint that is published in them.",
+        "checkpoint that is published in them. fp16 counts as bf16. A format that a GPU's tensor cores cannot compute "
+        "in saves memory there, not computing time.",
     )
     kv_cache: KvCacheFormat = Field(
         KvCacheFormat.AUTO,

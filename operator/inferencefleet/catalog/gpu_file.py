@@ -129,7 +129,7 @@ def _spec(name: str, entries: Raw, titles: Mapping[str, str]) -> GpuSpec:
         eager_layer_overhead_s=_need(name, values, "eagerLayerOverheadUs") * 1e-6,
         source="; ".join(dict.fromkeys(sources.values())),
         sources=MappingProxyType(sources),
-        confidence=DataConfidence(own.get("confidence", DataConfidence.DATASHEET)),
+        confidence=_confidence(name, own.get("confidence", DataConfidence.DATASHEET)),
         note=" ".join(own.get("note", "").split()),
         resource_name=own.get("resource", "nvidia.com/gpu"),
     )
@@ -200,6 +200,12 @@ def _check(name: str, path: str, value: Any) -> None:
 def _children(values: Raw, top: str) -> list[str]:
     """The second parts of all paths below `top`, in order."""
     return list(dict.fromkeys(path.split(".")[1] for path in values if path.startswith(f"{top}.")))
+
+
+def _confidence(name: str, word: str) -> DataConfidence:
+    if word not in set(DataConfidence):
+        raise InvalidCatalogue(f"GPU {name!r}: confidence is {word!r}; use one of: {', '.join(DataConfidence)}")
+    return DataConfidence(word)
 
 
 def _format(name: str, key: str) -> NumberFormat:

@@ -13,7 +13,9 @@ mislead."""
 
 
 def native_weights(id: str, config: Mapping[str, Any], text: Mapping[str, Any]) -> NumberFormat:
-    """By the quantisation config, else by what the id says (some configs leave it out); bf16 stands for fp16 too."""
+    """By our own `nativeWeights`, the quantisation config, or else what the id says (some configs leave it out)."""
+    if text.get("nativeWeights"):
+        return NumberFormat(text["nativeWeights"])
     quantization = config.get("quantization_config") or text.get("quantization_config") or {}
     if isinstance(quantization, Mapping):
         quantization = [quantization.get(name) for name in _NAMES]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferencefleet.catalog.errors import UnsupportedArchitecture
+from inferencefleet.domain.hardware import weight_format
 
 _NAMES = {
     "layers": "num_hidden_layers",
@@ -43,9 +44,8 @@ def to_hf_names(id: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     if not {"layers", "hidden"} & set(config) or "hidden_size" in config:
         return config
     found = _renamed(id, "", config, _NAMES)
-    weights = found.pop("nativeWeights", None)
-    if weights is not None:
-        found["quantization_config"] = {"quant_method": str(weights)}
+    if found.get("nativeWeights") is not None:
+        found["nativeWeights"] = weight_format(str(found["nativeWeights"])).value
     experts = _block(id, "moe", found.pop("moe", None), _MOE)
     if (sparse := experts.pop("layers", None)) is not None:
         layers = found.get("num_hidden_layers")

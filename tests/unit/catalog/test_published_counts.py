@@ -11,8 +11,8 @@ from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.kv import bytes_per_token
 from inferencefleet.physics.weights import parameters
 
-# Model, total and active parameters in 10^9 as its card or paper says, and KV cache bytes of a token in bf16 by hand from
-# its shapes. Active is None for dense models, and where the card says only a round number.
+# Model, total and active parameters in 10^9 as its card or paper says, and KV cache bytes of a token in bf16 by hand
+# from its shapes. Active is None for dense models, and where the card says only a round number.
 PUBLISHED = [
     ("meta-llama/Llama-3.1-8B-Instruct", 8.03, None, 2 * 32 * 8 * 128 * 2),
     ("meta-llama/Llama-3.3-70B-Instruct", 70.6, None, 2 * 80 * 8 * 128 * 2),
@@ -98,17 +98,18 @@ def test_compressed_sparse_attention_is_counted(id: str, total: float, active: f
 SIZE = re.compile(r"[-_](\d+(?:\.\d+)?)[bB](?:-[aA](\d+(?:\.\d+)?)[bB])?(?![a-z])")
 """-8B, -235B-A22B: total and active."""
 SIZED = [
-    (id, float(found[1]), float(found[2] or found[1]))
+    (id, float(found[1]), float(found[2]) if found[2] else None)
     for id in sorted(models())
     if (found := SIZE.search(id)) and float(found[1]) >= 4 and not re.search("8x|16E|128E", id)
 ]
 
 
 @pytest.mark.parametrize(("id", "total", "active"), SIZED)
-def test_a_size_in_the_name_is_about_right(id: str, total: float, active: float) -> None:
+def test_a_size_in_the_name_is_about_right(id: str, total: float, active: float | None) -> None:
     count = parameters(model(id))
     assert count.total / 1e9 == pytest.approx(total, rel=0.16)
-    assert count.active / 1e9 == pytest.approx(active, rel=0.26)
+    if active is not None:
+        assert count.active / 1e9 == pytest.approx(active, rel=0.26)
 
 
 def test_there_are_many_of_them() -> None:
