@@ -34,7 +34,7 @@ LEAST_SPREAD = 3.0
 """Largest over smallest batch from which on memory and overhead are told apart."""
 LENGTH_BUCKET = 2.0
 """Prompts longer than others by this factor are another bucket of lengths."""
-_STEP = 1e-3
+_STEP = 1e-4
 _ITERATIONS = 30
 _PRIOR = Scales()
 
@@ -138,7 +138,7 @@ class _Search:
         residuals = self.residuals(theta)
         cost = self._cost(theta, residuals)
         for _ in range(_ITERATIONS):
-            jacobian = self._jacobian(theta)
+            jacobian = self._jacobian(theta, residuals)
             # Soft-L1 by reweighting: an observation counts less the further it is off.
             pull = self._weights / (self._noise**2 * np.sqrt(1 + (residuals / self._noise) ** 2))
             normal = (jacobian * pull[:, None]).T @ jacobian + np.diag(self._precision)
@@ -154,7 +154,7 @@ class _Search:
             if not moved:
                 break
             gained, cost, theta, residuals = cost - new_cost, new_cost, tried, left
-            if gained < 1e-6 * (1 + cost):
+            if gained < 1e-5 * (1 + cost):
                 break
         return theta
 
@@ -171,14 +171,15 @@ class _Search:
         cost = float((self._weights * loss).sum() + (self._precision * (theta - self.start) ** 2).sum())
         return cost if np.isfinite(cost) else inf
 
-    def _jacobian(self, theta: Floats) -> Floats:
-        """d log prediction / d theta, shape (n, p), by central differences."""
+    def _jacobian(self, theta: Floats, here: Floats | None = None) -> Floats:
+        """d log prediction / d theta, shape (n, p), by forward differences from the residuals `here`."""
+        here = self.residuals(theta) if here is None else here
         columns = []
         for index in range(theta.size):
             change = np.zeros(theta.size)
             change[index] = _STEP
             # Residuals are observed - predicted, hence the order.
-            columns.append((self.residuals(theta - change) - self.residuals(theta + change)) / (2 * _STEP))
+            columns.append((here - self.residuals(theta + change)) / _STEP)
         return np.nan_to_num(np.stack(columns, axis=1), nan=0.0, posinf=0.0, neginf=0.0)
 
 

@@ -43,12 +43,11 @@ def refit(entry: ShapeCalibration, shape: ReplicaShape) -> ShapeCalibration:
     held_out, train = _Measured(shape, entry.windows[-HELD_OUT:], entry.prompt_shape), entry.windows[:-HELD_OUT]
     average = float(np.median(_Measured(shape, train[-2 * HELD_OUT :], entry.prompt_shape).itl_log(entry.fitted)))
     bound = min(BETTER * held_out.error(entry.fitted), AS_GOOD * held_out.error(entry.fitted, average))
-    spans = {len(train), min(len(train), RECENT_WINDOWS - HELD_OUT)}
-    fits = [_fit(shape, train[-span:], entry.prompt_shape) for span in sorted(spans)]
-    good = [scales for scales in fits if scales is not None and held_out.error(scales) <= bound]
-    if not good:
+    best = _fit(shape, train, entry.prompt_shape)
+    if best is None or held_out.error(best) > bound:
+        best = _fit(shape, train[-(RECENT_WINDOWS - HELD_OUT) :], entry.prompt_shape)
+    if best is None or held_out.error(best) > bound:
         return entry
-    best = min(good, key=held_out.error)
     left = held_out.itl_log(best)
     return replace(
         entry,
