@@ -10,11 +10,10 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from inferencefleet.catalog import gpu_file, mig
 from inferencefleet.catalog.errors import UnknownGpu, closest
 from inferencefleet.catalog.gpu_file import GIB
+from inferencefleet.catalog.yaml_text import parse
 from inferencefleet.domain.hardware import DataConfidence, GpuSpec, NumberFormat
 
 _NO_BF16 = "it has no bf16 tensor cores, which every format here is computed in; use for example an L4 or A10G"
@@ -87,7 +86,7 @@ class GpuTable:
 def built_in() -> GpuTable:
     """The table of `data/gpus.yaml`."""
     text = resources.files("inferencefleet.catalog").joinpath("data/gpus.yaml").read_text(encoding="utf-8")
-    return GpuTable.from_raw(yaml.safe_load(text))
+    return GpuTable.from_raw(parse(text))
 
 
 def gpu_from_values(

@@ -9,10 +9,9 @@ from functools import cache
 from importlib import resources
 from types import MappingProxyType
 
-import yaml
-
 from inferencefleet.catalog.errors import UnknownMigProfile
 from inferencefleet.catalog.gpu_file import GIB
+from inferencefleet.catalog.yaml_text import parse
 from inferencefleet.domain.hardware import DataConfidence, GpuSpec
 
 _PROFILE = re.compile(r"(?:nvidia\.com/)?(?:mig-)?(\d+g\.\d+gb)((?:[+.](?:me|gfx|me\.all))?)", re.IGNORECASE)
@@ -49,7 +48,7 @@ def resource(profile: str) -> str:
 def tables() -> Mapping[str, Mapping[str, Slice]]:
     """The slices of each table of `data/mig.yaml`."""
     text = resources.files("inferencefleet.catalog").joinpath("data/mig.yaml").read_text(encoding="utf-8")
-    data = yaml.safe_load(text)
+    data = parse(text)
     titles = {name: f"{source['title']}, {source['date']}" for name, source in data["sources"].items()}
     found = {}
     for table, raw in data["tables"].items():

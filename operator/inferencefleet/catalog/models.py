@@ -10,12 +10,11 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from inferencefleet.catalog.errors import InvalidCatalogue, UnknownModel, UnsupportedArchitecture, closest
 from inferencefleet.catalog.hf_config import model_from_hf_config
 from inferencefleet.catalog.likeness import likeness
 from inferencefleet.catalog.model_record import from_record
+from inferencefleet.catalog.yaml_text import parse
 from inferencefleet.domain.hardware import NumberFormat, weight_format
 from inferencefleet.domain.model import ModelSpec
 
@@ -106,7 +105,7 @@ class ModelTable:
 def built_in() -> ModelTable:
     """The models of `data/models.json` with the aliases of `data/aliases.yaml`."""
     entries = {raw["id"]: from_record(raw) for raw in json.loads(_read("models.json"))["models"]}
-    return ModelTable.of(entries, _aliases(yaml.safe_load(_read("aliases.yaml")), entries))
+    return ModelTable.of(entries, _aliases(parse(_read("aliases.yaml")), entries))
 
 
 def _read(name: str) -> str:

@@ -10,9 +10,8 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from inferencefleet.catalog.errors import InvalidCatalogue, UnknownPrice
+from inferencefleet.catalog.yaml_text import parse
 
 CAPACITY_TYPES = ("OnDemand", "Spot", "Reserved")
 """As in a GPUPool's spec.capacityType."""
@@ -70,7 +69,7 @@ class PriceTable:
 def built_in() -> PriceTable:
     """The prices of `data/prices.yaml`."""
     text = resources.files("inferencefleet.catalog").joinpath("data/prices.yaml").read_text(encoding="utf-8")
-    return PriceTable(MappingProxyType(read_prices(yaml.safe_load(text)["prices"])))
+    return PriceTable(MappingProxyType(read_prices(parse(text)["prices"])))
 
 
 def read_prices(raw: Mapping[str, Any]) -> dict[str, tuple[Price, ...]]:
