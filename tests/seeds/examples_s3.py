@@ -154,14 +154,14 @@ RECORDS: tuple[Record, ...] = (
         source="S3",
         what="The RTX PRO 6000 (1.597 TB/s) has a third of the H200's bandwidth",
         verdict=(OK,),
-        reason="Right for 1.597 TB/s, the server edition; the catalogue's workstation card has 1.792 TB/s.",
+        reason="Right for the server edition; the workstation card has 1.792 TB/s.",
         figures=(
             Figure(
                 name="H200 over RTX PRO 6000 as quoted",
                 unit="x",
                 quoted=3,
                 right=3.006,
-                compute=lambda: gpu("H200-SXM").bandwidth_bytes_per_s / 1.597e12,
+                compute=lambda: gpu("H200-SXM").bandwidth_bytes_per_s / gpu("RTX-PRO-6000").bandwidth_bytes_per_s,
             ),
         ),
     ),

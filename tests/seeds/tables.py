@@ -67,7 +67,6 @@ QUOTED_GPUS: tuple[QuotedGpu, ...] = (
         gpu="RTX-PRO-6000",
         memory_gb=96,
         bandwidth_tb_per_s=1.597,
-        differs="1.597 TB/s is the server edition; the catalogue has the workstation card with 1.792.",
     ),
 )
 

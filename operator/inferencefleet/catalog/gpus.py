@@ -84,9 +84,15 @@ class GpuTable:
 
 @cache
 def built_in() -> GpuTable:
-    """The table of `data/gpus.yaml`."""
-    text = resources.files("inferencefleet.catalog").joinpath("data/gpus.yaml").read_text(encoding="utf-8")
-    return GpuTable.from_raw(parse(text))
+    """The GPUs of `data/gpus.yaml` (measured) and `data/gpus_borrowed.yaml` (the others)."""
+    measured, borrowed = (_read(name) for name in ("gpus.yaml", "gpus_borrowed.yaml"))
+    return GpuTable.from_raw({"sources": measured["sources"], "gpus": {**measured["gpus"], **borrowed["gpus"]}})
+
+
+def _read(name: str) -> Mapping[str, Any]:
+    text = resources.files("inferencefleet.catalog").joinpath(f"data/{name}").read_text(encoding="utf-8")
+    data: Mapping[str, Any] = yaml.safe_load(text)
+    return data
 
 
 def gpu_from_values(

@@ -13,7 +13,7 @@ DATA = Path(__file__).parents[3] / "operator" / "inferencefleet" / "catalog" / "
 MEASURED = {"A100-SXM", "H100-SXM", "H200-SXM", "L40S", "B200", "B300", "RTX-PRO-6000"}
 BORROWED = {
     "A100-SXM-40GB", "A100-PCIE-40GB", "A100-PCIE-80GB", "H100-PCIE", "H100-NVL", "GH200", "L4", "A10", "A10G", "A40",
-    "RTX-4090", "RTX-5090", "GB200", "GB300",
+    "RTX-4090", "RTX-5090", "RTX-PRO-6000-WORKSTATION", "GB200", "GB300",
 }  # fmt: skip
 DATASHEET = {"MI300X", "MI325X", "MI355X"}
 DATED = re.compile(r"20\d\d-\d\d-\d\d")
@@ -131,7 +131,7 @@ def test_an_unknown_gpu_names_the_value_the_reason_and_the_way_out(name: str, re
 def test_cards_lack_nvlink() -> None:
     assert {name for name, spec in gpus().items() if not spec.nvlink} == {
         "L40S", "L4", "A10", "A10G", "A40", "RTX-4090", "RTX-5090", "RTX-PRO-6000",
-        "A100-PCIE-40GB", "A100-PCIE-80GB", "H100-PCIE",
+        "RTX-PRO-6000-WORKSTATION", "A100-PCIE-40GB", "A100-PCIE-80GB", "H100-PCIE",
     }  # fmt: skip
 
 
@@ -140,8 +140,9 @@ def test_figures_that_are_often_quoted_wrong_carry_a_note() -> None:
     assert "125" in gpu("A10G").note
     assert gpu("MI355X").bandwidth_bytes_per_s == 8e12
     assert "MI325X" in gpu("MI355X").note
-    assert gpu("RTX-PRO-6000").bandwidth_bytes_per_s == 1.792e12
-    assert "1,597" in gpu("RTX-PRO-6000").note
+    assert gpu("RTX-PRO-6000").bandwidth_bytes_per_s == 1.597e12
+    assert "the workstation card has 1,792" in gpu("RTX-PRO-6000").note
+    assert gpu("NVIDIA-RTX-PRO-6000-Blackwell-Workstation-Edition").bandwidth_bytes_per_s == 1.792e12
 
 
 @pytest.mark.parametrize(
