@@ -18,12 +18,15 @@ from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.memory import memory_budget
+from inferencefleet.physics.operating import ROUNDS
 
 NODE_GPUS = 8
 """GPUs in one all-reduce group of the catalogue; wider groups span nodes."""
 UNIFORM_SPREAD = 0.8
 """InferenceMAX draws both lengths uniformly from 0.8 to 1.0 of the nominal ones, so the mean is 0.9."""
 ASSUMED_PROMPT_TOKENS = 512.0
+MOST_ROUNDS = 20
+"""The first burst is then a twentieth of the run; more rounds change nothing."""
 REQUESTS = 16
 """Requests in a sampled length mix."""
 
@@ -90,6 +93,8 @@ class Case:
     """Of one replica; 0 in an open loop."""
     requests_per_s: float
     """Of one replica; 0 unless open loop."""
+    rounds: int
+    """Requests that each client of a closed loop sends one after the other."""
     replicas: float
     excluded: Excluded | None
     """Set when the shape is only a stand-in; such cases are kept out of the main tables."""
@@ -180,6 +185,7 @@ def case_of(row: Row, side_of: Callable[[Row], Side] = side) -> Case | Excluded:
         load=load,
         clients=0.0 if load is Load.OPEN else max(1.0, amount / replicas),
         requests_per_s=amount / replicas if load is Load.OPEN else 0.0,
+        rounds=_rounds(row),
         replicas=replicas,
         excluded=why,
         side=side_of(row),
@@ -226,6 +232,13 @@ def parallelism(row: Row) -> tuple[int, Excluded | None] | Excluded:
     if why in {None, Excluded.POWER_CAP, Excluded.SPECULATIVE}:
         return int(tp), why
     return max(1, min(NODE_GPUS, round(gpus))), why
+
+
+def _rounds(row: Row) -> int:
+    """From the number of requests where the row has it; InferenceMAX and vLLM's recipes send ten for each client."""
+    if not row.n_requests or not row.concurrency:
+        return ROUNDS
+    return max(1, min(MOST_ROUNDS, round(row.n_requests / row.concurrency)))
 
 
 def _flag(cell: str) -> float | None:

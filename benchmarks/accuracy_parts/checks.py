@@ -79,9 +79,9 @@ def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
     text = (
         "Share of measurements inside their 80 % interval (aim 75-85 %), closed loop, unsaturated, with the spreads "
         "that the product itself works with. Uncalibrated: a standard deviation of the logarithm of "
-        f"{DENSE_SIGMA_LOG:g} (dense), {MOE_SIGMA_LOG:g} (MoE) or {LOW_SIGMA_LOG:g} (borrowed constants, unpacked formats). Calibrated: "
-        "conformal with the residuals at the calibration points of the deployment, which are few, made up by "
-        f"{SIGMA_FLOOR_LOG:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch beyond them."
+        f"{DENSE_SIGMA_LOG:g} (dense), {MOE_SIGMA_LOG:g} (MoE) or {LOW_SIGMA_LOG:g} (borrowed constants, unpacked "
+        "formats). Calibrated: conformal with the residuals at the calibration points of the deployment, which are "
+        f"few, made up by {SIGMA_FLOOR_LOG:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch beyond them."
     )
     return [text, Table(("", "quantity", "side", "rows", "inside, %", "below, %", "above, %", "width (upper / lower)"),
                         lines)], kept  # fmt: skip

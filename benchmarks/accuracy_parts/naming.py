@@ -6,7 +6,6 @@ tuned). A name that then still is none of the catalogue's is unknown: a near mis
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,13 +15,10 @@ from pathlib import Path
 from inferencefleet.catalog import (
     UnknownGpu,
     UnknownModel,
-    UnsupportedArchitecture,
     gpu,
     model,
-    model_from_hf_config,
     models,
 )
-from inferencefleet.catalog.models import ALIASES
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.domain.model import ModelSpec
 
@@ -85,7 +81,7 @@ def find_gpu(name: str) -> GpuSpec | None:
 
 @lru_cache(maxsize=4096)
 def find_model(name: str) -> ModelSpec | None:
-    """The model of this name from the catalogue, or of `benchmarks/data/older_models.json`; None when it is neither."""
+    """The catalogue's model of this name; None when it is none."""
     try:
         return model(name)
     except UnknownModel:
@@ -133,30 +129,12 @@ def _key(name: str) -> str:
 @cache
 def _by_key() -> Mapping[str, ModelSpec]:
     known: dict[str, ModelSpec] = {}
-    for id, spec in older_models().items():
-        known[_key(id)] = spec
     for id, spec in models().items():
         known.setdefault(_key(id), spec)
-    for alias, id in (*ALIASES.items(), *_SAME.items()):
-        found = models().get(id) or older_models().get(id)
-        if found is not None:
-            known.setdefault(_key(alias), found)
+    for alias, id in _SAME.items():
+        if id in models():
+            known.setdefault(_key(alias), models()[id])
     return known
-
-
-@cache
-def older_models() -> Mapping[str, ModelSpec]:
-    """Models of old benchmarks that no fleet serves any more: not in the catalogue, but measured."""
-    path = DATA / "older_models.json"
-    if not path.exists():
-        return {}
-    found = {}
-    for id, config in json.loads(path.read_text(encoding="utf-8"))["models"].items():
-        try:
-            found[id] = model_from_hf_config(id, config)
-        except UnsupportedArchitecture as error:
-            raise ValueError(f"{path}, {id}: {error}") from error
-    return found
 
 
 def model_key(name: str) -> str:

@@ -91,7 +91,8 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def _rows(text: str) -> Iterator[Row]:
-    table = csv.DictReader(io.StringIO(text.replace("\0", "")))
+    lines = text.replace("\0", "").replace("\r\n", "\n").replace("\r", "\n")
+    table = csv.DictReader(io.StringIO(lines))
     header = {(name or "").strip().lower() for name in table.fieldnames or ()}
     for name in _REQUIRED:
         if name not in header:
