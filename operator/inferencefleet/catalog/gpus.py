@@ -91,7 +91,7 @@ def built_in() -> GpuTable:
 
 def _read(name: str) -> Mapping[str, Any]:
     text = resources.files("inferencefleet.catalog").joinpath(f"data/{name}").read_text(encoding="utf-8")
-    data: Mapping[str, Any] = yaml.safe_load(text)
+    data: Mapping[str, Any] = parse(text)
     return data
 
 
