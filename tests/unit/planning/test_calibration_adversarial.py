@@ -271,7 +271,7 @@ def test_a_slow_drift_is_followed_without_a_single_refusal() -> None:
 @pytest.mark.parametrize("noise", [0.03, 0.08])
 def test_intervals_hold_four_of_five_windows_on_stationary_noise(noise: float) -> None:
     inside = total = 0
-    for seed in range(10):
+    for seed in range(6):
         learner = taught(SLOWER, 30, noise=noise, seed=seed)
         for seen in windows(learner, SLOWER, 40, seed=100 + seed, noise=noise):
             lower, upper = interval_log(learner.entry.residuals_log, learner.entry.sigma_log)
@@ -281,7 +281,7 @@ def test_intervals_hold_four_of_five_windows_on_stationary_noise(noise: float) -
                 inside += lower <= residual <= upper
                 total += 1
             assert learner.entry.residuals_log != before.residuals_log or learner.entry.rejected > before.rejected
-    assert total > 380
+    assert total > 220
     assert 0.75 <= inside / total <= 0.85
 
 
