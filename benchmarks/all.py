@@ -9,9 +9,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import demo_seeds, reaction, setup_time, tick
+from benchmarks import calibration, demo_seeds, reaction, setup_time, tick
 
 BENCHMARKS = {
+    "calibration": calibration.main,
     "tick": tick.main,
     "reaction": reaction.main,
     "setup_time": setup_time.main,
