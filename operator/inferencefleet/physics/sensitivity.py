@@ -8,13 +8,13 @@ about .05. What a step of each input is, `physics.changes` and `physics.choices`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import exp, inf, log
 
 from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales, Sensitivity
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo
+from inferencefleet.physics.capacity import replica_capacities
 from inferencefleet.physics.changes import Case, Change, quantities
 from inferencefleet.physics.choices import choices
 
@@ -45,9 +45,27 @@ def sensitivities(
     """
     case = Case(shape=shape, lengths=lengths, slos=tuple(slos), scales=scales)
     before = case.capacity()
-    changes = chain(quantities(case, serves=before.serves), choices(case, serves=before.serves))
+    changes = [*quantities(case, serves=before.serves), *choices(case, serves=before.serves)]
+    _compute_together([each for change in changes for each in _cases(change, serves=before.serves)])
     found = [_effect(change, before, change.case.capacity()) for change in changes]
     return tuple(sorted(found, key=_strength, reverse=True))
+
+
+def _cases(change: Change, *, serves: bool) -> Iterator[Case]:
+    """Every capacity that the effect of this change asks for."""
+    yield change.case
+    if serves and change.at is not None:
+        for distance in DISTANCES_LOG:
+            yield from (case for case in (change.at(exp(distance)), change.at(exp(-distance))) if case)
+
+
+def _compute_together(cases: Iterable[Case]) -> None:
+    """Replicas that are asked the same are computed in one go; the answers are then remembered."""
+    groups: dict[tuple[bytes, tuple[Slo, ...], Scales], list[Case]] = {}
+    for case in cases:
+        groups.setdefault((case.lengths.content(), case.slos, case.scales), []).append(case)
+    for group in groups.values():
+        replica_capacities([case.shape for case in group], group[0].lengths, group[0].slos, group[0].scales)
 
 
 def _strength(found: Sensitivity) -> float:

@@ -1,9 +1,10 @@
-"""The grid of everything the catalogue holds: model x GPU x tensor parallelism x weight format x KV cache format."""
+"""The grid of everything the catalogue holds: model x GPU x tensor parallelism x weight format."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import product
 
 from inferencefleet import catalog
 from inferencefleet.domain.capacity import EngineLimits, ReplicaShape
@@ -17,22 +18,20 @@ LONGEST_TOKENS = 32_768
 SEED = 20261121
 
 
-def cells() -> Iterator[ReplicaShape]:
-    """Every cell, also those that the engine could not split; `possible` tells."""
-    for model in catalog.models().values():
-        limits = EngineLimits(max_model_len_tokens=min(model.max_context_tokens, LONGEST_TOKENS))
-        for gpu in catalog.gpus().values():
-            for size in SIZES:
-                for weights in NumberFormat:
-                    for kv_cache in KV_FORMATS:
-                        yield ReplicaShape(
-                            model=model,
-                            gpu=gpu,
-                            tensor_parallel=size,
-                            weights=weights,
-                            kv_cache=kv_cache,
-                            limits=limits,
-                        )
+def cells(kv_cache: NumberFormat | None = None) -> Iterator[ReplicaShape]:
+    """Every cell, also those that the engine could not split (see `possible`); without a KV format, both take turns."""
+    axes = (catalog.models().values(), catalog.gpus().values(), SIZES, NumberFormat)
+    for places in product(*(enumerate(axis) for axis in axes)):
+        (_, model), (_, gpu), (_, size), (_, weights) = places
+        turn = sum(place for place, _ in places) % len(KV_FORMATS)
+        yield ReplicaShape(
+            model=model,
+            gpu=gpu,
+            tensor_parallel=size,
+            weights=weights,
+            kv_cache=kv_cache or KV_FORMATS[turn],
+            limits=EngineLimits(max_model_len_tokens=min(model.max_context_tokens, LONGEST_TOKENS)),
+        )
 
 
 def possible(shape: ReplicaShape) -> bool:
