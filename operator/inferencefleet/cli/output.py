@@ -24,6 +24,11 @@ def write_document(document: Document, form: str) -> None:
     click.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120), nl=False)
 
 
+GAP = 2
+LEAST_SENTENCE = 30
+"""Columns that the last cell of a row gets on a terminal, at least."""
+
+
 class Page:
     """What people read: headings, sentences and tables, written at once."""
 
@@ -59,14 +64,24 @@ class Page:
             self.say(f"  - {line}")
 
     def table(self, head: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-        """Columns as wide as their content, upper-case heads as in kubectl; cells of `right` are right-aligned."""
+        """Columns as wide as their content, upper-case heads as in kubectl; cells of `right` are right-aligned.
+
+        On a terminal only the last column wraps. Where even that does not fit, lines are longer than the terminal is
+        wide, as those of kubectl: nothing is cut off.
+        """
         from rich.table import Table
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for name in head:
-            table.add_column(name, justify="right" if name in set(right) else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+        for place, name in enumerate(head):
+            last = place == len(head) - 1
+            table.add_column(name, justify="right" if name in set(right) else "left", no_wrap=not last, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        fixed = sum(
+            GAP + max(len(name), *(len(row[place]) for row in cells), 0) for place, name in enumerate(head[:-1])
+        )
+        table.width = None if fixed + LEAST_SENTENCE <= self._console.width else fixed + LEAST_SENTENCE
         self._parts.append(table)
 
     def facts(self, rows: Iterable[tuple[str, object]]) -> None:
@@ -84,7 +99,7 @@ class Page:
         """To standard output, without blanks at the ends of lines."""
         with self._console.capture() as captured:
             for part in self._parts:
-                self._console.print(part)
+                self._console.print(part, crop=False)
         for line in captured.get().splitlines():
             click.echo(line.rstrip())
 

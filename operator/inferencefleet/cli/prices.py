@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from inferencefleet import catalog
+from inferencefleet.catalog.errors import closest
 from inferencefleet.cli.flags import Above
+from inferencefleet.cli.refusal import refuse
 from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.pool import CapacityType, Pool
 from inferencefleet.economics.recommend import PriceTag
@@ -44,6 +46,8 @@ def price_options(command: Any) -> Any:
                      help="GPUPool manifests: their GPUs and prices instead of the catalogue's."),
         click.option("--capacity-type", type=click.Choice([kind.value for kind in CapacityType], case_sensitive=False),
                      default=CapacityType.ON_DEMAND.value, show_default=True, help="Which catalogue price counts."),
+        click.option("--cloud", metavar="NAME",
+                     help="Use list prices of this cloud only (aws, azure, gcp). Default: the cheapest of all."),
         click.option("--price", "prices", type=PriceText(), multiple=True, metavar="GPU=USD",
                      help="Dollars for one GPU and hour, for example H100=2.5. May be repeated."),
     ):  # fmt: skip
@@ -58,6 +62,8 @@ class PriceList:
     given: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     pools: Sequence[Pool] = ()
     capacity_type: CapacityType = CapacityType.ON_DEMAND
+    cloud: str | None = None
+    """Of list prices; None = the cheapest of all."""
 
     def tag(self, gpu: GpuSpec) -> PriceTag | None:
         """The price of this GPU; None when nobody knows one. A GPU in numbers may borrow the name of a listed one."""
@@ -78,10 +84,17 @@ class PriceList:
 
     def _listed(self, gpu: GpuSpec) -> PriceTag | None:
         """The cheapest list price, with where and when it was read."""
-        try:
-            price = catalog.price(gpu.name, self.capacity_type)
-        except ValueError:
-            return None  # unknown prices are listed as such, which says more than a refusal
+        if self.cloud is None:
+            try:
+                price = catalog.price(gpu.name, self.capacity_type)
+            except ValueError:
+                return None  # unknown prices are listed as such, which says more than a refusal
+        else:
+            listed = (price for price in catalog.prices().get(gpu.name, ()) if price.cloud == self.cloud)
+            found = next((price for price in listed if price.capacity_type == self.capacity_type), None)
+            if found is None:
+                return None
+            price = found  # they are sorted, cheapest first
         where = " ".join(word for word in (price.cloud, price.instance, price.region) if word)
         return PriceTag(
             usd_per_gpu_hour=price.usd_per_gpu_hour,
@@ -101,4 +114,11 @@ def price_list(flags: dict[str, Any]) -> PriceList:
 
         pools = pools_of(Path(pools_file))
     kind = {kind.value.lower(): kind for kind in CapacityType}[flags.pop("capacity_type").lower()]
-    return PriceList(given=dict(flags.pop("prices")), pools=pools, capacity_type=kind)
+    cloud = flags.pop("cloud")
+    clouds = sorted({price.cloud for prices in catalog.prices().values() for price in prices})
+    if cloud is not None and cloud.lower() not in clouds:
+        near = closest(cloud, clouds, count=1)[0]
+        raise refuse("--cloud", cloud, f"no list prices of it are known; closest: {near} (known: {', '.join(clouds)})")
+    return PriceList(
+        given=dict(flags.pop("prices")), pools=pools, capacity_type=kind, cloud=cloud.lower() if cloud else None
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from inferencefleet.cli.output import dollars, number
+from inferencefleet.cli.output import Page, dollars, number
 from tests.unit.cli.runner import CHAT, run
 
 COMMANDS = [
@@ -72,20 +73,20 @@ def test_small_prices_keep_their_digits(value: float | None, text: str) -> None:
     assert dollars(value) == text
 
 
-def test_a_wide_terminal_is_not_needed_either() -> None:
-    """On a terminal cells wrap: nothing is lost."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from inferencefleet.cli.output import Page
-
+@pytest.mark.parametrize("columns", [30, 60, 100])
+def test_on_a_terminal_only_the_sentence_wraps_and_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     page = Page()
-    page.table(("NAME", "WHY"), [("x", "a sentence that is much longer than the terminal is wide")])
-    table = page._parts[0]
-    assert isinstance(table, Table)
-    console = Console(width=30)
-    with console.capture() as captured:
-        console.print(table)
-    words = captured.get().split()
-    assert words[-1] == "wide"
-    assert "…" not in captured.get()
+    page.table(
+        ("A LONG HEAD", "NUMBER", "WHY"), [("a-name-of-a-gpu", 123_456, "a sentence longer than any terminal " * 3)]
+    )
+    page.write()
+    text = capsys.readouterr().out
+    assert "a-name-of-a-gpu" in text
+    assert "123456" in text
+    assert "…" not in text
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text).split().count("terminal") == 3

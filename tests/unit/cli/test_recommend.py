@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from inferencefleet import catalog
 from tests.unit.api import manifests
-from tests.unit.cli.runner import CHAT, answer, run
+from tests.unit.cli.runner import CHAT, answer, refusal, run
 
 PRICES = ("--price", "H100=2.5", "--price", "L40S=1.2", "--price", "A100=1.5")
 BASE = ("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", "H100,L40S,A100", *PRICES)
@@ -98,3 +99,26 @@ def test_a_manifest_gives_the_workload_and_flags_override_it(tmp_path: Path, fla
     targets = {slo["metric"]: slo["targetSeconds"] for slo in document["slo"]}
     assert targets[flag[2:]] == 0.3
     assert document["traffic"]["requestsPerSecond"] == 4
+
+
+def test_list_prices_say_cloud_date_and_source_and_may_be_of_one_cloud_only() -> None:
+    base = ("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", "H100,MI300X")
+    for row in answer(*base, "--cloud", "AWS")["ranked"]:
+        listed = [price for price in catalog.prices()[row["gpu"]] if price.cloud == "aws"]
+        assert row["usdPerGPUHour"] == min(price.usd_per_gpu_hour for price in listed)
+        assert row["priceSource"].startswith("aws ")
+        assert listed[0].date in row["priceSource"]
+    everywhere = {row["gpu"]: row["usdPerGPUHour"] for row in answer(*base)["ranked"]}
+    assert everywhere["H100-SXM"] == catalog.price("H100-SXM").usd_per_gpu_hour
+
+
+def test_spot_prices_are_taken_when_spot_is_asked_for() -> None:
+    document = answer("recommend", "Qwen/Qwen3-32B", *CHAT, "--gpus", "A100", "--capacity-type", "spot")
+    assert {row["capacityType"] for row in document["ranked"]} == {"Spot"}
+    assert document["ranked"][0]["usdPerGPUHour"] == catalog.price("A100-SXM", "Spot").usd_per_gpu_hour
+
+
+def test_an_unknown_cloud_is_refused_with_those_that_are_known() -> None:
+    text = refusal("recommend", "Qwen/Qwen3-32B", *CHAT, "--cloud", "awz")
+    assert "closest: aws" in text
+    assert "azure" in text
