@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from inferencefleet.domain.capacity import Confidence, Limit, ReplicaCapacity, ReplicaShape
 from inferencefleet.domain.hardware import DataConfidence, NumberFormat
-from inferencefleet.domain.model import AttentionKind
+from inferencefleet.domain.model import AttentionKind, attention_groups
 from inferencefleet.physics.speculation import warnings
 
 DENSE_SIGMA_LOG = 0.20
@@ -69,6 +69,12 @@ def doubts(shape: ReplicaShape) -> Iterator[Doubt]:
         yield (
             Confidence.LOW,
             f"{model.id} has {' and '.join(unmeasured)} attention, whose kernels were not among the measurements.",
+        )
+    if any(group.selected_tokens for group in attention_groups(model)):
+        yield (
+            Confidence.LOW,
+            f"{model.id} reads a selection of its context ({model.attention_style}); the kernels of such attention were "
+            "not among the measurements.",
         )
     if model.moe:
         yield (

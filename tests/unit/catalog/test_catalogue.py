@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +172,19 @@ def test_instances_are_counted_in_whole_gpus_of_the_catalogue() -> None:
     assert gpu_of("g5.48xlarge") == ("A10G", 8)
     assert gpu_of("Standard_NV6ads_A10_v5") is None  # a sixth of a GPU
     assert set(prices()) <= set(gpus())
+
+
+def test_the_example_in_the_documentation_loads() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    example = text.split("## Your own catalogue file")[1].split("```yaml\n")[1].split("```")[0]
+    mine = built_in().extended(example, "docs")
+    assert mine.gpu("NVIDIA-MyGPU").links == gpu("A100-SXM").links
+    assert mine.model("acme/chat-70b-fp8").native_weights is NumberFormat.FP8
+
+
+def test_the_documentation_names_every_gpu_with_its_confidence() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    for kind in DataConfidence:
+        (row,) = [line for line in text.splitlines() if line.startswith(f"| {kind} |")]
+        listed = {word.strip() for word in row.rstrip("| ").rsplit("|", 1)[1].split(",")}
+        assert listed == {name for name, spec in gpus().items() if spec.confidence is kind}
