@@ -73,8 +73,8 @@ def doubts(shape: ReplicaShape) -> Iterator[Doubt]:
     if any(group.selected_tokens for group in attention_groups(model)):
         yield (
             Confidence.LOW,
-            f"{model.id} reads a selection of its context ({model.attention_style}); the kernels of such attention were "
-            "not among the measurements.",
+            f"{model.id} reads a selection of its context ({model.attention_style}); the kernels of such attention "
+            "were not among the measurements.",
         )
     if model.moe:
         yield (
