@@ -7,6 +7,7 @@ physics, section 6.3). The batch is an input, so errors of a queue model do not 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -66,6 +67,7 @@ def prompt_shape(lengths: LengthMix) -> tuple[float, ...]:
     return tuple(round(float(group.mean() / lengths.mean_prompt_tokens), 3) for group in groups)
 
 
+@lru_cache(maxsize=4096)
 def shape_key(shape: ReplicaShape) -> ShapeKey:
     """Which shape it is. The fingerprint follows the modelled step times: whatever changes them is another shape."""
     seqs, prefill = np.array([1.0, 32.0, 256.0, 32.0]), np.array([0.0, 0.0, 0.0, 2048.0])

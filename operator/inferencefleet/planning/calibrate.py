@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import hypot, log2
 
-from inferencefleet.domain.calibration import ShapeCalibration, ShapeKey, WindowVerdict
+from inferencefleet.domain.calibration import PROBATION_WINDOWS, ShapeCalibration, ShapeKey, WindowVerdict
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.lengths import LengthMix
@@ -51,12 +52,13 @@ class Learnt:
         if not self.entries:
             return prior
         key = shape_key(shape)
-        own = next((entry for entry in self._of(key) if entry.pool == pool), None)
-        if own is not None:
+        alike = self._of(key)
+        own = next((entry for entry in alike if entry.pool == pool), None)
+        best = max(alike, key=_experience, default=None)
+        if own is not None and (own.used >= PROBATION_WINDOWS or own is best):
             return own.applied or prior
-        alike = max(self._of(key), key=_experience, default=None)
-        if alike is not None:
-            return _less_sure(alike.applied or prior, OTHER_POOL_SIGMA_LOG, prior)
+        if best is not None:
+            return _less_sure(best.applied or prior, OTHER_POOL_SIGMA_LOG, prior)
         sizes = [entry for entry in self.entries if (entry.key.model, entry.key.gpu) == (key.model, key.gpu)]
         nearest = max(sizes, key=lambda entry: (-_octaves(entry.key, key), *_experience(entry)), default=None)
         if nearest is None:
@@ -79,6 +81,7 @@ class Learnt:
 NOTHING = Learnt()
 
 
+@lru_cache(maxsize=4096)
 def prior_scales(shape: ReplicaShape) -> Scales:
     """Before anything is measured."""
     return Scales(sigma_log=prior_sigma_log(shape))

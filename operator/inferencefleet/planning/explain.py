@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from inferencefleet.domain.calibration import ShapeCalibration
 from inferencefleet.domain.fleet import Fleet
@@ -73,7 +74,7 @@ def calibrated_steps(
         after = sizing.capacity.requests_per_s
         if abs(after - before) <= NOTABLE_CHANGE * before:
             continue
-        learnt = "what other engines of this GPU taught" if entry is None else f"{entry.used} windows"
+        learnt = f"{entry.used} windows" if _is_own(entry, sizing) else "what other engines of this GPU taught"
         found.append(
             Verdict(
                 code=Reason.CALIBRATED,
@@ -88,6 +89,12 @@ def calibrated_steps(
             )
         )
     return tuple(found)
+
+
+def _is_own(entry: ShapeCalibration | None, sizing: Sizing) -> TypeGuard[ShapeCalibration]:
+    """Whether the pool's own engines taught what the sizing was computed with."""
+    applied = entry.applied if entry is not None else None
+    return applied is not None and applied == replace(sizing.scales, sigma_log=applied.sigma_log)
 
 
 def hourly_costs(sizings: Sequence[Sizing], replicas: Mapping[str, int]) -> tuple[float, float]:
