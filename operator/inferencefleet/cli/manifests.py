@@ -38,15 +38,15 @@ def read_manifests(path: Path) -> list[Manifest]:
     return found
 
 
-def fleet_of(path: Path, overlay: Mapping[str, Any]) -> Fleet:
-    """The one InferenceFleet of a file, with `overlay` merged into its spec."""
+def fleet_of(path: Path, overlay: Mapping[str, Any]) -> tuple[Fleet, Mapping[str, Any]]:
+    """The one InferenceFleet of a file, with `overlay` merged into its spec; and that spec: what was declared."""
     manifest = one_fleet(read_manifests(path), path)
     spec = manifest.get("spec")
     merged = {**manifest, "spec": _merged(spec if isinstance(spec, dict) else {}, overlay)}
     fleet = fleet_from_manifest(merged)
     if not isinstance(fleet, Fleet):
         raise refuse_problems(fleet, str(path))
-    return fleet
+    return fleet, merged["spec"]
 
 
 def one_fleet(manifests: list[Manifest], path: Path, name: str | None = None) -> Manifest:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -64,6 +64,10 @@ class PriceList:
     capacity_type: CapacityType = CapacityType.ON_DEMAND
     cloud: str | None = None
     """Of list prices; None = the cheapest of all."""
+
+    def allowed(self, pools: Collection[str] | None) -> PriceList:
+        """Only the pools that a fleet restricts itself to; None = every pool."""
+        return self if pools is None else replace(self, pools=[pool for pool in self.pools if pool.name in pools])
 
     def tag(self, gpu: GpuSpec) -> PriceTag | None:
         """The price of this GPU; None when nobody knows one. A GPU in numbers may borrow the name of a listed one."""

@@ -72,6 +72,8 @@ class Serving:
     tensor_parallel: int | None
     """None = chosen for each GPU type."""
     speculation: Speculation | None = None
+    token_budget_fixed: bool = False
+    """Whether somebody chose maxNumBatchedTokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +166,7 @@ def _serving(asked: Asked, model: ModelSpec, base: EngineLimits, tensor_parallel
         weights=asked.weights,
         kv_cache=asked.kv_cache or NumberFormat.BF16,
         limits=limits,
+        token_budget_fixed=asked.max_num_batched_tokens is not None,
         tensor_parallel=tensor_parallel if chosen is None else None if isinstance(chosen, str) else chosen,
     )
 
@@ -171,17 +174,20 @@ def _serving(asked: Asked, model: ModelSpec, base: EngineLimits, tensor_parallel
 def _from_file(asked: Asked, path: Path) -> Workload:
     from inferencefleet.cli.manifests import fleet_of
 
-    fleet = fleet_of(path, _overlay(asked))
+    fleet, spec = fleet_of(path, _overlay(asked))
+    # The resolved fleet has every default filled in; a default is no wish.
+    declared = (fleet.weights,) if spec["model"].get("weights") else None
     model = find_model(fleet.model.id, asked.config) if asked.config else fleet.model
     serving = _serving(asked, model, fleet.engine.limits, fleet.engine.tensor_parallel)
     return Workload(
         serving=Serving(
             model=model,
-            weights=asked.weights or (fleet.weights,),
+            weights=asked.weights or declared,
             kv_cache=asked.kv_cache or fleet.kv_cache,
             limits=serving.limits,
             tensor_parallel=serving.tensor_parallel,
             speculation=fleet.engine.speculation,
+            token_budget_fixed=serving.token_budget_fixed or "maxNumBatchedTokens" in (spec.get("engine") or {}),
         ),
         requests_per_s=fleet.expected.requests_per_s,
         lengths=fleet.expected.lengths,

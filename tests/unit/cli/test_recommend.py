@@ -91,6 +91,27 @@ def test_pools_bring_their_gpus_prices_and_node_sizes(tmp_path: Path) -> None:
     assert {row["priceSource"] for row in document["ranked"]} == {"pool h100-spot"}
 
 
+def test_what_a_manifest_leaves_out_is_free_and_what_it_declares_is_fixed(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    ask = ("recommend", "-f", path, "--gpus", "H100", "--price", "2")
+    path.write_text(yaml.safe_dump(manifests.fleet()))
+    assert {row["weights"] for row in answer(*ask)["ranked"]} == {"bf16", "fp8"}
+    path.write_text(
+        yaml.safe_dump(manifests.fleet({"spec.model.weights": "fp8", "spec.engine": {"maxNumBatchedTokens": 4096}}))
+    )
+    fixed = answer(*ask)["ranked"]
+    assert {row["weights"] for row in fixed} == {"fp8"}
+    assert {row["maxNumBatchedTokens"] for row in fixed} == {4096}
+
+
+def test_pools_that_a_fleet_does_not_use_offer_nothing(tmp_path: Path) -> None:
+    fleet, pools = tmp_path / "fleet.yaml", tmp_path / "pools.yaml"
+    other = manifests.pool({"metadata.name": "h200", "spec.gpu.type": "H200-SXM"})
+    pools.write_text(yaml.safe_dump_all([manifests.pool(), other]))
+    fleet.write_text(yaml.safe_dump(manifests.fleet({"spec.placement": {"pools": ["h200"]}})))
+    assert {row["gpu"] for row in answer("recommend", "-f", fleet, "--pools", pools)["ranked"]} == {"H200-SXM"}
+
+
 @pytest.mark.parametrize("flag", ["--ttft", "--itl"])
 def test_a_manifest_gives_the_workload_and_flags_override_it(tmp_path: Path, flag: str) -> None:
     path = tmp_path / "fleet.yaml"

@@ -54,10 +54,10 @@ def command(
     code 1 when nothing serves.
     """
     prices = price_list(flags)
-    fixed_budget = flags["max_num_batched_tokens"] is not None
     workload = workload_of(asked_of(flags))
+    prices = prices.allowed(workload.pools)
     chosen = [gpu for listed in gpus for gpu in listed]
-    request = _request(workload, chosen, prices, force_pcie=force_pcie, fixed_budget=fixed_budget)
+    request = _request(workload, chosen, prices, force_pcie=force_pcie)
     found = recommend(request)
     if form == "table":
         show(found, workload, top, every=every)
@@ -67,9 +67,7 @@ def command(
         ctx.exit(1)
 
 
-def _request(
-    workload: Workload, gpus: list[GpuSpec], prices: PriceList, *, force_pcie: bool, fixed_budget: bool
-) -> Request:
+def _request(workload: Workload, gpus: list[GpuSpec], prices: PriceList, *, force_pcie: bool) -> Request:
     serving = workload.serving
     formats, others = _formats(workload)
     return Request(
@@ -83,7 +81,7 @@ def _request(
         offers=tuple(_offers(gpus, prices)),
         formats=formats,
         other_formats=others,
-        token_budgets=() if fixed_budget else TOKEN_BUDGETS,
+        token_budgets=() if serving.token_budget_fixed else TOKEN_BUDGETS,
         sizes=SIZES if serving.tensor_parallel is None else (serving.tensor_parallel,),
         force_pcie=force_pcie,
         speculation=serving.speculation,

@@ -62,6 +62,7 @@ def command(
     """
     prices = price_list(flags)
     workload = workload_of(asked_of(flags))
+    prices = prices.allowed(workload.pools)
     chosen = gpu or _only_gpu(prices)
     weights = _one_format(workload)
     if mode == "seed":
