@@ -16,7 +16,7 @@ from benchmarks.accuracy_parts.overload import Verdict, confusion
 from benchmarks.accuracy_parts.split import Side
 from benchmarks.accuracy_parts.startup import Server, read_servers
 from benchmarks.accuracy_parts.study import Study, unsaturated
-from benchmarks.accuracy_parts.tables import SHOWN, cells, share
+from benchmarks.accuracy_parts.tables import SHOWN, cells, quantity_title, share
 from benchmarks.paper import Table
 from inferencefleet.physics.confidence import DENSE_SIGMA_LOG, LOW_SIGMA_LOG, MOE_SIGMA_LOG
 from inferencefleet.planning.calibrate import BEYOND_SIGMA_LOG
@@ -32,6 +32,7 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
     lines, kept, wrong = [], {}, []
     for name, rows in (
         ("uncalibrated, all", study.open),
+        ("uncalibrated, vLLM", [row for row in study.open if row.case.family == "vllm"]),
         ("uncalibrated, the rows below", _same(study.rescored_open, study.open)),
         ("calibrated on the lowest rates, the others", study.rescored_open),
         ("uncalibrated, stand-ins (speculative decoding, unnamed format, ...)", study.stand_ins),
@@ -44,7 +45,8 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
                       "missed": counts.missed}  # fmt: skip
         lines.append([name, str(counts.runs), str(counts.stable_right), str(counts.overload_right),
                       str(counts.false_alarms), str(counts.missed), share(counts.accuracy)])  # fmt: skip
-        wrong += [_mistake(name, verdict) for verdict in found if not verdict.right]
+        if name != "uncalibrated, vLLM":
+            wrong += [_mistake(name, verdict) for verdict in found if not verdict.right]
     if not lines:
         return ["No open-loop rows that can be judged."], {}
     unjudged = len(study.open) - len(study.verdicts(study.open))
@@ -64,18 +66,25 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
 def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
     """Coverage of 80 % intervals."""
     lines, kept = [], {}
-    for side in Side:
+    families = {"vLLM": lambda family: family == "vllm", "all engines": lambda family: True}
+    sides = {"all": frozenset(Side), "test only": frozenset({Side.TEST})}
+    for engines, wanted in families.items():
         for quantity in SHOWN:
-            rows = [row for row in unsaturated(study.closed) if row.case.side is side]
-            before = coverage.uncalibrated(rows, quantity)
-            after = coverage.calibrated(study.calibrated, study.oracle, quantity, side)
-            for name, found in (("uncalibrated", before), ("calibrated", after)):
-                if found.rows:
-                    kept[f"{name} {quantity} {side}"] = {"rows": found.rows, "inside": found.share}
-                    lines.append([name, quantity.upper() if quantity != "throughput" else quantity, side,
-                                  str(found.rows), share(found.share), share(found.below / found.rows),
-                                  share(found.above / found.rows), f"{found.width:.2f}"])  # fmt: skip
-    lines.sort(key=lambda line: (line[0] == "calibrated", line[1]))
+            for side, chosen in sides.items():
+
+                def kept_in(case: Case, wanted: Any = wanted, chosen: frozenset[Side] = chosen) -> bool:
+                    return case.side in chosen and wanted(case.family)
+
+                rows = [row for row in unsaturated(study.closed) if kept_in(row.case)]
+                for name, found in (
+                    ("uncalibrated", coverage.uncalibrated(rows, quantity)),
+                    ("calibrated", coverage.calibrated(study.calibrated, study.oracle, quantity, kept_in)),
+                ):
+                    if found.rows:
+                        kept[f"{engines} {quantity} {name} {side}"] = {"rows": found.rows, "inside": found.share}
+                        lines.append([engines, quantity_title(quantity), name, side, str(found.rows),
+                                      share(found.share), share(found.below / found.rows),
+                                      share(found.above / found.rows), f"{found.width:.2f}"])  # fmt: skip
     text = (
         "Share of measurements inside their 80 % interval (aim 75-85 %), closed loop, unsaturated, with the spreads "
         "that the product itself works with. Uncalibrated: a standard deviation of the logarithm of "
@@ -83,8 +92,8 @@ def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
         "formats). Calibrated: conformal with the residuals at the calibration points of the deployment, which are "
         f"few, made up by {SIGMA_FLOOR_LOG:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch beyond them."
     )
-    return [text, Table(("", "quantity", "side", "rows", "inside, %", "below, %", "above, %", "width (upper / lower)"),
-                        lines)], kept  # fmt: skip
+    columns = ("engines", "quantity", "", "side", "rows", "inside, %", "below, %", "above, %", "upper / lower")
+    return [text, Table(columns, lines)], kept
 
 
 def startup(extra: Path | None) -> tuple[Parts, dict[str, Any]]:

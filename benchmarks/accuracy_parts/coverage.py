@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.accuracy_parts.calibrate import Calibrated
+from benchmarks.accuracy_parts.cases import Case
 from benchmarks.accuracy_parts.metrics import Scored, score
 from benchmarks.accuracy_parts.predict import Oracle
-from benchmarks.accuracy_parts.split import Side
 from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.intervals import interval_log
 from inferencefleet.planning.calibrate import BEYOND_SIGMA_LOG
@@ -44,8 +44,8 @@ def uncalibrated(rows: Iterable[Scored], quantity: str) -> Coverage:
     return _coverage(pairs)
 
 
-def calibrated(found: Calibrated, oracle: Oracle, quantity: str, side: Side) -> Coverage:
-    """Unsaturated rows of one side, each with the residuals of its own calibration points, made up by a prior.
+def calibrated(found: Calibrated, oracle: Oracle, quantity: str, wanted: Callable[[Case], bool]) -> Coverage:
+    """Unsaturated rows that are wanted, each with the residuals of its own calibration points, made up by a prior.
 
     That prior follows the product's rule: its floor, and more for each doubling of the batch beyond the largest one
     that taught, up to the spread of a replica that was never measured.
@@ -56,7 +56,7 @@ def calibrated(found: Calibrated, oracle: Oracle, quantity: str, side: Side) -> 
         for case in one.rest:
             row = score(case, oracle, one.fit.scales)
             ratio = _measured_over_modelled(row, quantity)
-            if ratio is None or case.side is not side or row.saturated:
+            if ratio is None or row.saturated or not wanted(case):
                 continue
             beyond = max(0.0, math.log2(max(row.running, 1.0) / max(largest, 1.0)))
             spread = min(prior_sigma_log(case.shape), SIGMA_FLOOR_LOG + BEYOND_SIGMA_LOG * beyond)

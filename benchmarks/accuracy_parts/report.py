@@ -7,8 +7,9 @@ import gzip
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from benchmarks.accuracy_parts import checks, sections
+from benchmarks.accuracy_parts import aims, checks, sections
 from benchmarks.accuracy_parts.aic import Key
 from benchmarks.accuracy_parts.cases import Excluded
 from benchmarks.accuracy_parts.metrics import QUANTITIES, Scored
@@ -27,24 +28,23 @@ NOISE = (
 def paper(study: Study, about: str, answers: Mapping[Key, tuple[float, float]], servers: Path | None) -> Paper:
     """All sections over one file."""
     found = Paper(name="accuracy", title="Physics against measured runs", seed=f"split {SEED}")
+    made: dict[str, tuple[sections.Parts, Mapping[str, Any]]] = {
+        "Rows": (sections.data(study), {}),
+        "Errors": sections.errors(study),
+        "Other models on identical rows": checks.side_by_side(study, answers),
+        "Overload": checks.overload(study),
+        "Intervals": checks.intervals(study),
+        "Memory and start-up": checks.startup(servers),
+        "Other kinds of runs": sections.others(study),
+        "By replica type": (sections.deployments(study), {}),
+    }
+    summed = aims.aims(study, {title: figures for title, (_, figures) in made.items()})
     found.parts += [f"Data: {about}", NOISE]
-
-    def add(title: str, section: tuple[sections.Parts, Mapping[str, object]] | sections.Parts) -> None:
-        parts, figures = section if isinstance(section, tuple) else (section, {})
+    for title, (parts, figures) in {"Aims": summed, **made}.items():
         if parts:
             found.parts += [f"## {title}", *parts]
         if figures:
             found.figures[title] = figures
-
-    add("Aims", sections.aims(study))
-    add("Rows", sections.data(study))
-    add("Errors", sections.errors(study))
-    add("Other models on identical rows", checks.side_by_side(study, answers))
-    add("Overload", checks.overload(study))
-    add("Intervals", checks.intervals(study))
-    add("Memory and start-up", checks.startup(servers))
-    add("Other kinds of runs", sections.others(study))
-    add("By replica type", sections.deployments(study))
     return found
 
 

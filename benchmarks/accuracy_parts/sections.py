@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from benchmarks.accuracy_parts.metrics import Scored, Summary, summaries, summary
-from benchmarks.accuracy_parts.split import Side
+from benchmarks.accuracy_parts.metrics import Scored, summaries
 from benchmarks.accuracy_parts.study import Study, unsaturated
 from benchmarks.accuracy_parts.tables import (
     by_family,
@@ -17,35 +16,11 @@ from benchmarks.accuracy_parts.tables import (
     excluded_table,
     figures,
     grouped,
-    share,
 )
 from benchmarks.paper import Table
 
 Parts = list[str | Table]
 LEGEND = "Cells are `median (mean) bias` of the error modelled / measured - 1 in per cent; bias is the signed median."
-AIMS: tuple[tuple[str, str, float, float], ...] = (
-    # kind, quantity, uncalibrated, calibrated
-    ("dense", "itl", 0.09, 0.045),
-    ("MoE", "itl", 0.14, 0.06),
-    ("dense", "ttft", 0.25, 0.10),
-    ("MoE", "ttft", 0.25, 0.10),
-)
-
-
-def aims(study: Study) -> tuple[Parts, dict[str, Any]]:
-    """The aims for vLLM rows beside what was measured."""
-    lines, kept = [], {}
-    for name, rows in (("uncalibrated", unsaturated(study.closed)), ("calibrated", unsaturated(study.rescored))):
-        for kind, quantity, before, after in AIMS:
-            aim = before if name == "uncalibrated" else after
-            ours = [row for row in rows if row.case.family == "vllm" and row.case.kind == kind]
-            test = [row for row in ours if row.case.side is Side.TEST]
-            every, held = (summary(row.error(quantity) for row in some) for some in (ours, test))
-            label = f"{quantity.upper()} median, {kind}, {name}"
-            kept[label] = {"aim": aim, "all": every.median, "test": held.median, "rows": every.rows}
-            lines.append([label, share(aim), _met(every, aim), _met(held, aim)])
-    text = "vLLM, closed loop, unsaturated. In per cent; rows in brackets. The other aims are in their own sections."
-    return [text, Table(("", "aim, at most", "all rows", "test split only"), lines)], kept
 
 
 def data(study: Study) -> Parts:
@@ -145,12 +120,6 @@ def deployments(study: Study) -> Parts:
         "Closed loop, unsaturated; in the order of what they add to the error (median ITL error x rows).",
         Table(columns, [line for _, line in lines]),
     ]
-
-
-def _met(found: Summary, aim: float) -> str:
-    if not found.rows:
-        return "-"
-    return f"{share(found.median)} ({found.rows}) {'met' if found.median <= aim else 'missed'}"
 
 
 def _same(wanted: Iterable[Scored], rows: Sequence[Scored]) -> list[Scored]:

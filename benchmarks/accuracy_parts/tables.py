@@ -46,7 +46,7 @@ def error_table(
     for name, members in grouped(rows, key).items():
         found = summaries(members)
         lines.append([*name, str(len(members)), *(cells(found[quantity]) for quantity in quantities)])
-    return Table([*columns, "rows", *(f"{_title(quantity)}, %" for quantity in quantities)], lines)
+    return Table([*columns, "rows", *(f"{quantity_title(quantity)}, %" for quantity in quantities)], lines)
 
 
 def by_family(row: Scored) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _subject(row: Row, reason: Excluded) -> str:
     }.get(reason, f"{row.source.removeprefix('perf_')} {row.engine}")
 
 
-def _title(quantity: str) -> str:
+def quantity_title(quantity: str) -> str:
     return {"itl": "ITL", "throughput": "throughput", "ttft": "TTFT", "e2e": "end to end"}[quantity]
 
 

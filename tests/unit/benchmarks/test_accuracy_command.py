@@ -28,7 +28,7 @@ x,6,vllm,Qwen/Qwen3-32B,abacus,1,bf16,closed,8,,1000,250,120,31,
 x,7,,,,,,,,,,,,,
 x,8,vllm,Qwen/Qwen3-32B,h100,many,??,closed,abc,,-1,nan,inf,x,
 x,9,vllm,Qwen/Qwen3-32B,h100,3,bf16,closed,8,,1000,250,120,31,
-x,10,vllm,Qwen/Qwen3-32B,h100,1,bf16,closed,8,,100000000,250,120,31,
+x,10,vllm,Qwen/Qwen3-32B,h100,1,bf16,closed,8,,1000000,250,120,31,
 x,11,vllm,Qwen/Qwen3-32B,h100,1,bf16,closed,8,,0.2,0.3,120,31,
 x,12,vllm,Qwen/Qwen3-32B,h100,1,bf16,closed,8,,1000,1,120,31,
 x,13,vllm,Qwen/Qwen3-32B,h100,1,bf16,open,,1,1000,250,120,31,1
