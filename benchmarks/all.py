@@ -9,10 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import calibration, demo_seeds, reaction, setup_time, tick
+from benchmarks import calibration, demo_seeds, grid, reaction, setup_time, tick
 
 BENCHMARKS = {
+    "accuracy": accuracy.main,
     "calibration": calibration.main,
+    "grid": grid.main,
     "tick": tick.main,
     "reaction": reaction.main,
     "setup_time": setup_time.main,

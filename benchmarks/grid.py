@@ -58,8 +58,7 @@ class Tally:
 def measure(models: Sequence[str] = ()) -> Tally:
     """All cells with a bf16 cache, one question for each model; `models` limits to some."""
     tally = Tally()
-    wanted = (shape for shape in cells(NumberFormat.BF16) if not models or shape.model.id in models)
-    for _, group in groupby(wanted, key=lambda shape: shape.model.id):
+    for _, group in groupby(cells(NumberFormat.BF16, models), key=lambda shape: shape.model.id):
         shapes = []
         for shape in group:
             if possible(shape):

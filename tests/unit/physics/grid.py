@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import product
 
 from inferencefleet import catalog
@@ -18,9 +18,13 @@ LONGEST_TOKENS = 32_768
 SEED = 20261121
 
 
-def cells(kv_cache: NumberFormat | None = None) -> Iterator[ReplicaShape]:
-    """Every cell, also those that the engine could not split (see `possible`); without a KV format, both take turns."""
-    axes = (catalog.models().values(), catalog.gpus().values(), SIZES, NumberFormat)
+def cells(kv_cache: NumberFormat | None = None, names: Collection[str] = ()) -> Iterator[ReplicaShape]:
+    """Every cell (of the models named), also those that the engine could not split; see `possible`.
+
+    Without a KV format, both take turns.
+    """
+    models = [model for model in catalog.models().values() if not names or model.id in names]
+    axes = (models, catalog.gpus().values(), SIZES, NumberFormat)
     for places in product(*(enumerate(axis) for axis in axes)):
         (_, model), (_, gpu), (_, size), (_, weights) = places
         turn = sum(place for place, _ in places) % len(KV_FORMATS)
