@@ -13,7 +13,15 @@ from pydantic import ValidationError
 
 from inferencefleet.api.status_calibration import MEMORY_VERSION, CalibrationMemory, CalibrationStatus
 from inferencefleet.api.times import from_timestamp, to_timestamp
-from inferencefleet.domain.calibration import Envelope, ShapeCalibration, ShapeKey, Window, WindowVerdict
+from inferencefleet.domain.calibration import (
+    PROMPT_GROUPS,
+    RESIDUALS_KEPT,
+    Envelope,
+    ShapeCalibration,
+    ShapeKey,
+    Window,
+    WindowVerdict,
+)
 from inferencefleet.domain.capacity import Scales
 from inferencefleet.physics.intervals import interval_log
 
@@ -86,9 +94,9 @@ def _memory(entry: ShapeCalibration) -> dict[str, Any]:
         "ttftGuardLog": round(entry.ttft_guard_log, 4),
         "sigmaLog": round(entry.sigma_log, 4),
         "fitted": _scales(entry.fitted),
-        "residuals": [round(1000 * residual) for residual in entry.residuals_log],
+        "residuals": " ".join(str(round(1000 * residual)) for residual in entry.residuals_log),
         "windows": pack(entry.windows),
-        "promptShape": list(entry.prompt_shape),
+        "promptShape": " ".join(f"{value:g}" for value in entry.prompt_shape),
     }
 
 
@@ -141,13 +149,31 @@ def _remembered(status: CalibrationStatus, blank: ShapeCalibration) -> ShapeCali
         used=status.windows,
         rejected=status.rejected,
         envelope=_envelope(status),
-        residuals_log=tuple(residual / 1000 for residual in memory.residuals),
+        residuals_log=_listed("residuals", memory.residuals, 1000.0, RESIDUALS_KEPT),
         windows=unpack(memory.windows),
-        prompt_shape=tuple(memory.prompt_shape),
+        prompt_shape=_prompt_shape(memory.prompt_shape),
         verdict=_verdict(status.reason),
         sentence=status.message or "",
         updated_s=_time(status.updated),
     )
+
+
+def _listed(name: str, text: str, unit: float, most: int) -> tuple[float, ...]:
+    """Numbers separated by blanks, in this unit."""
+    try:
+        values = tuple(float(word) / unit for word in text.split())
+    except ValueError as wrong:
+        raise Unreadable(f"memory.{name}: {wrong}") from wrong
+    if len(values) > most or not all(isfinite(value) for value in values):
+        raise Unreadable(f"memory.{name}: more than {most} numbers, or one that is none")
+    return values
+
+
+def _prompt_shape(text: str) -> tuple[float, ...]:
+    values = _listed("promptShape", text, 1.0, PROMPT_GROUPS)
+    if not values or min(values) <= 0:
+        raise Unreadable("memory.promptShape: lengths are positive")
+    return values
 
 
 def _time(text: str | None) -> float | None:

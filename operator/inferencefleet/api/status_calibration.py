@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from inferencefleet.api.base import ApiModel, Timestamp, marks
-from inferencefleet.domain.calibration import PROMPT_GROUPS, RESIDUALS_KEPT, CalibrationPhase
+from inferencefleet.api.base import ApiModel, Timestamp
+from inferencefleet.domain.calibration import CalibrationPhase
 
 MEMORY_VERSION = 1
 """Raised when the meaning of `memory` changes: an older block is then not read, and the prior is used."""
@@ -45,16 +43,12 @@ class CalibrationMemory(ApiModel):
     ttft_guard_log: float = Field(ge=0, le=3, description="Added to TTFT while its percentile misses the SLO.")
     sigma_log: float = Field(ge=0, le=3, description="Average error of one step.")
     fitted: ScalesStatus = Field(description="Constants of the last refit that was accepted.")
-    residuals: list[int] = Field(
-        max_length=RESIDUALS_KEPT,
-        description="Last one-step log errors in thousandths, oldest first.",
-        json_schema_extra=marks(list_type="atomic"),
+    residuals: str = Field(
+        max_length=600, description="Last one-step log errors in thousandths, oldest first, separated by blanks."
     )
-    prompt_shape: list[Annotated[float, Field(ge=0.001, le=1000)]] = Field(
-        min_length=1,
-        max_length=PROMPT_GROUPS,
-        description="Spread of prompt lengths: means of equally likely groups over the mean.",
-        json_schema_extra=marks(list_type="atomic"),
+    prompt_shape: str = Field(
+        max_length=300,
+        description="Spread of prompt lengths: means of equally likely groups over the mean, separated by blanks.",
     )
     windows: str = Field(
         max_length=1200, description="Last accepted windows, packed; the next refit of the constants uses them."
