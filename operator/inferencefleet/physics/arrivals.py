@@ -20,6 +20,7 @@ from inferencefleet.physics.traffic import Traffic, arrival_sample
 
 Floats = NDArray[np.float64]
 
+_LEVELS = 6
 FULLEST = 0.999
 """Utilisation above which waits are those at it: beyond it they only grow with time."""
 
@@ -44,10 +45,9 @@ class Queue:
     room: Room
     attention_s: Floats
     """Of each group of prompts, shape (replicas or 1, 1, p)."""
-    single_s: Floats
-    """What a prompt alone adds to the steps that carry it, shape (replicas, points, p)."""
     levels: Floats
-    """Of each point: seqs, decode_s, full_s, busy, swing and itl_mean_s, shape (replicas, points, 6)."""
+    """Of each point: seqs, decode_s, full_s, busy, swing, itl_mean_s, and what a prompt of each group adds to the steps
+    that carry it when it is alone: shape (replicas, points, 6 + p)."""
     residence: Floats
     """From each point to the next: seqs, their difference, residence and its slope, (replicas, points - 1, 4)."""
 
@@ -55,6 +55,10 @@ class Queue:
         """Mean number of resident requests at rates of shape (replicas, r)."""
         low, share = self._place(rate)
         return _mixed(self.levels, low, share)[..., 0]
+
+    def below(self, rate: Floats) -> NDArray[np.intp]:
+        """The grid point below each rate of shape (replicas, r)."""
+        return self._place(rate)[0]
 
     def _place(self, rate: Floats) -> tuple[NDArray[np.intp], Floats]:
         """The grid point below each rate and the way to the next, with residence linear in between."""
@@ -71,9 +75,10 @@ class Queue:
         mix, drawn = self.mix, arrival_sample()
         rate = np.maximum(np.minimum(rate, FULLEST * self.room.rate), 1e-12)
         low, share = self._place(rate)
-        seqs, decode, full, busy, swing, itl = np.moveaxis(_mixed(self.levels, low, share), -1, 0)
+        mixed = _mixed(self.levels, low, share)
+        seqs, decode, full, busy, swing, itl = np.moveaxis(mixed[..., :_LEVELS], -1, 0)
+        single = mixed[..., _LEVELS:]
         budget = np.maximum(1.0, np.minimum(mix.budget, mix.most_tokens - mix.verified * (1.0 + seqs)))
-        single = _mixed(self.single_s, low, share)
 
         # A prompt alone hides behind the reading of weights; one that shares its step with others does not.
         shared = (full / budget)[..., None] * mix.new + self.attention_s
@@ -102,7 +107,7 @@ class Queue:
     def alone(self) -> Arrivals:
         """Requests that meet an empty replica: the floor."""
         grid = self.grid
-        own = (self.single_s[:, :1] + grid.decode_s[:, :1, None] * self.mix.cuts)[..., self.mix.group]
+        own = (self.levels[:, :1, _LEVELS:] + grid.decode_s[:, :1, None] * self.mix.cuts)[..., self.mix.group]
         return Arrivals(
             mix=self.mix,
             rate=np.zeros_like(grid.seqs[:, :1]),
@@ -167,13 +172,13 @@ def queue(step: StepModel, mix: Traffic, grid: Steps, room: Room) -> Queue:
     stay = grid.seqs / grid.rate
     width = np.diff(grid.seqs, axis=1)
     residence = np.stack((grid.seqs[:, :-1], width, stay[:, :-1], np.diff(stay, axis=1) / width), axis=-1)
+    levels = (grid.seqs, grid.decode_s, grid.full_s, grid.busy, grid.swing, grid.itl_mean_s)
     return Queue(
         mix=mix,
         grid=grid,
         room=room,
         attention_s=attention,
-        single_s=single + attention,
-        levels=np.stack((grid.seqs, grid.decode_s, grid.full_s, grid.busy, grid.swing, grid.itl_mean_s), axis=-1),
+        levels=np.concatenate((np.stack(levels, axis=-1), single + attention), axis=-1),
         residence=residence,
     )
 

@@ -33,6 +33,8 @@ HOST_REQUESTS_PER_S = 100.0
 HOST_TOKENS_PER_S = 7000.0
 """What one API server process streams (1.10, vLLM 0.11, measured 5-11k)."""
 REPORTED = (50, 95, 99)
+BLOCK = 12
+"""Replicas that are computed together: more of them leave the processor's cache."""
 _PRIOR = Scales()
 REMEMBERED = 4096
 """Capacities: about 10 MiB, enough for the pools of 1,000 fleets whose lengths stand still."""
@@ -105,7 +107,8 @@ def _compute(
     """Of replicas that share model, limits and speculation."""
     missing = [missing_bytes(shape) for shape in shapes]
     fitting = [shape for shape, lack in zip(shapes, missing, strict=True) if lack <= 0]
-    answers = iter(_of_fitting(fitting, lengths, slos, scales)) if fitting else iter(())
+    blocks = [fitting[first : first + BLOCK] for first in range(0, len(fitting), BLOCK)]
+    answers = (answer for block in blocks for answer in _of_fitting(block, lengths, slos, scales))
     return [
         next(answers) if lack <= 0 else too_large(shape, memory_budget(shape), lack)
         for shape, lack in zip(shapes, missing, strict=True)

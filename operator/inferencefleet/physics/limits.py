@@ -7,7 +7,7 @@ the same answer alone and in a table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,11 @@ ALONE = 1e-6
 """Other sequences of a request that meets an empty replica."""
 _CLOSER = np.array([0.2, 0.4, 0.6, 0.8])
 """Where between two points a second look goes for an ITL percentile, which jumps where prompts reach its share."""
-_LOOKS = np.array([0.45, 0.75, 0.92, 1.0])
+_BESIDE = np.array([-2, -1, 0, 1])
+_LOOKS = np.array([0.2, 0.4, 0.55, 0.68, 0.78, 0.87, 0.94, 1.0])
 """Shares of the highest rate at which TTFT is looked at first."""
-_INNER = np.arange(1, 6) / 6
-"""Where between two of them the second look goes."""
+TURNS = 2
+"""Further looks between two of them, where the logarithm of the latency says that the target is met."""
 WATERMARK = 0.01
 """Share of KV blocks that vLLM keeps free for growth when it admits a request."""
 _Z95 = 1.645
@@ -101,15 +102,16 @@ class Replicas:
         return found
 
     def _arrival_rate(self, slo: Slo, floor: Floats, looks: Arrivals) -> Floats:
-        """Bracket the crossing, look closer, and once more where the logarithm of the latency says it is."""
+        """Bracket the crossing, then regula falsi on the logarithm of the latency."""
         values = np.concatenate((floor, self._latency(looks, slo)), axis=1)
         rates = np.concatenate((np.zeros_like(floor), looks.rate), axis=1)
         left, right, at_left, at_right, never = bracket(rates, values, slo.target_s)
-        for inner in (left + (right - left) * _INNER, None):
-            closer = _between(left, right, at_left, at_right, slo.target_s) if inner is None else inner
-            values = np.concatenate((at_left, self._latency(self.queue.sample(closer), slo), at_right), axis=1)
-            rates = np.concatenate((left, closer, right), axis=1)
-            left, right, at_left, at_right, _ = bracket(rates, values, slo.target_s)
+        for _ in range(TURNS):
+            closer = _between(left, right, at_left, at_right, slo.target_s)
+            value = self._latency(self.queue.sample(closer), slo)
+            holds = value <= slo.target_s
+            left, at_left = np.where(holds, closer, left), np.where(holds, value, at_left)
+            right, at_right = np.where(holds, right, closer), np.where(holds, at_right, value)
         found = _between(left, right, at_left, at_right, slo.target_s)[:, 0]
         return np.where(never, self.highest(), found)
 
@@ -119,16 +121,29 @@ class Replicas:
         return times(level, self.ttft_scale)[..., 0]
 
     def curve(self, percentiles: Sequence[int], slos: Sequence[Slo]) -> Curve:
-        """Inter-token latency over the points, with more of them where a percentile crosses its target."""
-        levels = np.array(percentiles) / 100
-        found = Curve(percentiles=tuple(percentiles), seqs=self.grid.seqs, itl_s=self.grid.quantiles(levels))
-        for slo in slos:
-            if slo.metric is SloMetric.ITL:
-                values = found.itl_s[..., found.percentiles.index(slo.percentile)]
-                left, right, *_ = bracket(found.seqs, values, slo.target_s)
-                near = steps_at(self.step, self.mix, left + (right - left) * _CLOSER, self.room.seqs)
-                found = found.joined(near.seqs, near.quantiles(levels))
+        """Inter-token latency at an empty replica and around where percentiles cross their targets."""
+        last = self.grid.seqs.shape[1] - 1
+        targets = [slo for slo in slos if slo.metric is SloMetric.ITL]
+        places = [np.zeros((len(self.grid.seqs), 1), dtype=np.intp)]
+        for slo in targets:
+            missed = self.grid.above(slo.target_s) > 1.0 - slo.percentile / 100
+            guess = np.where(missed.any(axis=1), np.maximum(missed.argmax(axis=1), 1), last)[:, None]
+            # A percentile moves smoothly between possible step times, which the chance does not: look beside it.
+            places.append(np.minimum(np.maximum(guess + _BESIDE, 0), last))
+        found = coarse = self._curve(np.concatenate(places, axis=1), percentiles)
+        for number, slo in enumerate(targets):
+            beside = slice(1 + number * _BESIDE.size, 1 + (number + 1) * _BESIDE.size)
+            values = coarse.itl_s[:, beside, coarse.percentiles.index(slo.percentile)]
+            left, right, *_ = bracket(coarse.seqs[:, beside], values, slo.target_s)
+            near = steps_at(self.step, self.mix, left + (right - left) * _CLOSER, self.room.seqs)
+            found = found.joined(replace(found, seqs=near.seqs, itl_s=near.quantiles(found.levels)))
         return found
+
+    def _curve(self, places: NDArray[np.intp], percentiles: Sequence[int]) -> Curve:
+        """At points of the grid, shape (replicas, some)."""
+        seqs = self.grid.seqs[np.arange(len(places))[:, None], places]
+        levels = np.array(percentiles) / 100
+        return Curve(percentiles=tuple(percentiles), seqs=seqs, itl_s=self.grid.quantiles(levels, places))
 
     def alone(self, curve: Curve) -> dict[str, Floats]:
         """Latencies of requests that meet an empty replica by name, shape (replicas, 1) each."""
@@ -137,6 +152,8 @@ class Replicas:
     def at(self, rates: Floats, curve: Curve) -> dict[str, Floats]:
         """Latencies at rates of shape (replicas, r) by name, and `running`: each of the same shape."""
         sample = self.queue.sample(rates)
+        below = self.queue.below(rates)
+        curve = curve.joined(self._curve(np.concatenate((below, below + 1), axis=1), curve.percentiles))
         return self._named(sample, curve.at(sample.seqs), curve.percentiles) | {"running": sample.seqs}
 
     def exactly_at(self, rates: Floats, percentiles: Sequence[int]) -> dict[str, Floats]:
@@ -165,10 +182,14 @@ class Curve:
     seqs: Floats
     itl_s: Floats
 
-    def joined(self, seqs: Floats, itl_s: Floats) -> Curve:
-        """With more points, in order."""
-        seqs, itl_s = np.concatenate((self.seqs, seqs), axis=1), np.concatenate((self.itl_s, itl_s), axis=1)
-        order = seqs.argsort(axis=1)
+    @property
+    def levels(self) -> Floats:
+        return np.array(self.percentiles) / 100
+
+    def joined(self, other: Curve) -> Curve:
+        """With the points of both, in order."""
+        seqs, itl_s = np.concatenate((self.seqs, other.seqs), 1), np.concatenate((self.itl_s, other.itl_s), 1)
+        order = seqs.argsort(axis=1, kind="stable")
         rows = np.arange(len(seqs))[:, None]
         return Curve(percentiles=self.percentiles, seqs=seqs[rows, order], itl_s=itl_s[rows, order])
 

@@ -13,7 +13,7 @@ The rate that keeps n others resident follows from Little's law. Arrays have the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -24,6 +24,7 @@ from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.traffic import Traffic
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 OTHERS = 6
 """Numbers of other sequences that stand for their distribution."""
@@ -48,7 +49,7 @@ class Steps:
     rate: Floats
     """Requests/s that keep so many others resident; not yet limited by what the replica can do."""
     own_rate: Floats
-    """Requests/s when n + 1 requests are always resident."""
+    """Requests/s when n + 1 requests are always resident; at most those whose prompts there is time for."""
     swing: Floats
     """q: variance of the others is n / (1 - q)."""
     decode_s: Floats
@@ -67,24 +68,36 @@ class Steps:
         """The same with rates that rise, and stay below `most` (replicas, 1)."""
         return replace(self, rate=np.minimum(np.maximum.accumulate(self.rate, axis=1), most))
 
-    def points(self, places: NDArray[np.intp]) -> Steps:
-        """Some of the points: `places` of shape (replicas, some)."""
-        rows = np.arange(places.shape[0])[:, None]
-        return Steps(**{one.name: getattr(self, one.name)[rows, places] for one in fields(self)})
+    def above(self, target_s: float) -> Floats:
+        """Chance that a token interval exceeds the target."""
+        return np.asarray((self.weights * (self.times_s > target_s)).sum(axis=-1))
 
-    def quantiles(self, levels: Floats) -> Floats:
-        """Inter-token latency at levels in (0, 1): shape (replicas, points, levels)."""
-        cells = self.times_s.shape[-1]
-        times, weights = self.times_s.reshape(-1, cells), self.weights.reshape(-1, cells)
-        found = np.empty((len(times), levels.size))
-        for row, order in enumerate(times.argsort(axis=-1)):
-            time, weight = times[row].take(order), weights[row].take(order)
-            reached = weight.cumsum()
-            # From one possible time to the next over the smaller half of their weights.
-            half = np.minimum(weight[:-1], weight[1:]) / 2
-            places = np.column_stack((reached[:-1] - half, reached[:-1] + half)).ravel()
-            found[row] = np.interp(levels * reached[-1], places, np.column_stack((time[:-1], time[1:])).ravel())
-        return found.reshape(*self.seqs.shape, levels.size)
+    def quantiles(self, levels: Floats, places: Indices | None = None) -> Floats:
+        """Inter-token latency at levels in (0, 1), at the points `places` (replicas, some) or all: (..., levels)."""
+        if places is None:
+            times, weights = self.times_s, self.weights
+        else:
+            rows = np.arange(len(places))[:, None]
+            times, weights = self.times_s[rows, places], self.weights[rows, places]
+        shape = times.shape[:-1]
+        times, weights = times.reshape(-1, times.shape[-1]), weights.reshape(-1, times.shape[-1])
+        rows = np.arange(len(times))[:, None]
+        order = times.argsort(axis=-1)
+        times, weights = times[rows, order], weights[rows, order]
+        reached = weights.cumsum(axis=-1)
+        wanted = levels * reached[:, -1:]
+        at = (reached[:, None, :] < wanted[..., None]).sum(axis=-1)
+        at = np.minimum(at, times.shape[-1] - 1)
+        low, high = np.maximum(at - 1, 0), np.minimum(at + 1, times.shape[-1] - 1)
+        here, end = weights[rows, at], reached[rows, at]
+        # From one possible time to the next over the smaller half of their weights.
+        before = np.minimum(weights[rows, low], here) / 2
+        after = np.minimum(weights[rows, high], here) / 2
+        rise = np.minimum(np.maximum(1.0 - (wanted - (end - here)) / np.maximum(before, 1e-300), 0.0), 1.0) / 2
+        fall = np.minimum(np.maximum(1.0 - (end - wanted) / np.maximum(after, 1e-300), 0.0), 1.0) / 2
+        time = times[rows, at]
+        found = time + rise * (times[rows, low] - time) + fall * (times[rows, high] - time)
+        return np.asarray(found.reshape(*shape, levels.size))
 
 
 def prompts_fill(mix: Traffic) -> float:
@@ -141,7 +154,8 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
 
     own = work + (base / cells[..., -1])[..., None] * mix.new
     stay = per_request * mean
-    delay = _left_behind(seqs / stay, seqs, stay, (own * mix.share).sum(axis=-1), (own * own * mix.share).sum(axis=-1))
+    prefill_s = (own * mix.share).sum(axis=-1)
+    delay = _left_behind(seqs / stay, seqs, stay, prefill_s, (own * own * mix.share).sum(axis=-1))
 
     idle = density[..., 0]
     idle_s = mean_times[..., 0]
@@ -155,7 +169,7 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
     return Steps(
         seqs=seqs,
         rate=seqs / (stay + delay),
-        own_rate=(seqs + 1.0) / stay,
+        own_rate=np.minimum((seqs + 1.0) / stay, 1.0 / prefill_s),
         swing=swing,
         decode_s=base,
         full_s=full,
