@@ -9,7 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import calibration, demo_seeds, grid, reaction, setup_time, tick
+from benchmarks import accuracy, calibration, demo_seeds, grid, reaction, setup_time, tick
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
