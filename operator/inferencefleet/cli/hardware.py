@@ -44,6 +44,8 @@ class Gpus(click.ParamType[tuple[GpuSpec, ...]]):
         if isinstance(value, tuple):
             return value
         words = [str(value)] if "=" in str(value) else [word for word in str(value).split(",") if word.strip()]
+        if not words:
+            self.fail("is empty: give at least one GPU, or leave the flag out", param, ctx)
         return tuple(Gpu().convert(word, param, ctx) for word in words)
 
 

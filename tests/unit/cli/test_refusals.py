@@ -88,6 +88,11 @@ from tests.unit.cli.runner import CHAT, refusal, run
         pytest.param(
             ("recommend", "Qwen/Qwen3-32B", *CHAT, "--price", "H100=cheap"), ("'cheap'", "dollars"), id="price"
         ),
+        pytest.param(("fit", "Qwen/Qwen3-32B", "--gpu", ","), ("at least one GPU",), id="no gpu in the list"),
+        pytest.param(
+            ("size", "Qwen/Qwen3-32B", "--gpu", "H100/1g.10gb", *CHAT, "--tp", "2"),
+            ("--tp=2", "slice of a GPU", "--tp auto"), id="tensor parallelism over slices",
+        ),
         pytest.param(("explain",), ("FLEET: is missing", "-f status.json"), id="no fleet"),
         pytest.param(("explain", "-f", "x.json", "-n", "prod"), ("--namespace", "either"), id="file and namespace"),
     ],

@@ -100,9 +100,6 @@ def size(workload: Workload, gpu: GpuSpec, weights: NumberFormat, price: PriceTa
         sizes=SIZES if serving.tensor_parallel is None else (serving.tensor_parallel,),
         speculation=serving.speculation,
     )
-    found = options(question)
-    if not found:
-        raise ValueError(f"{serving.model.id} has {serving.model.heads} heads, which so many GPUs do not divide")
     shape, capacity = choose(question)
     scales = Scales(sigma_log=prior_sigma_log(shape))
     return Sized(
@@ -110,7 +107,7 @@ def size(workload: Workload, gpu: GpuSpec, weights: NumberFormat, price: PriceTa
         shape=shape,
         capacity=capacity,
         scales=scales,
-        alternatives=tuple(found),
+        alternatives=tuple(options(question)),
         price=price,
         step=_step(workload, shape, capacity, scales) if capacity.serves else None,
         fleet=_fleet(workload, shape, capacity, scales, price) if capacity.serves else None,
