@@ -32,4 +32,7 @@ def likeness(id: str, known: Iterable[str]) -> tuple[str | None, NumberFormat | 
         tail = other.lower().rsplit("/", 1)[-1]
         plain.setdefault(tail, other)
         quantised.setdefault(_TAIL.sub("", tail), other)
-    return plain.get(name) or quantised.get(name), weights
+    if name in plain:
+        return plain[name], weights
+    # Only a quantised checkpoint of it is known: an id that tells no format is then the plain one.
+    return quantised.get(name), weights or (NumberFormat.BF16 if name in quantised else None)

@@ -63,6 +63,9 @@ def test_every_alias_points_to_an_entry_and_is_none_itself() -> None:
         ("RedHatAI/Qwen3-32B-NVFP4A16", "like: Qwen/Qwen3-32B, nativeWeights: nvfp4"),
         ("someone/Llama-3.2-3B-Instruct-FP8-dynamic", "like: meta-llama/Llama-3.2-3B-Instruct, nativeWeights: fp8"),
         ("acme/Qwen3-32B", "{like: Qwen/Qwen3-32B}"),
+        ("acme/GLM-5.1-NVFP4", "like: zai-org/GLM-5.1, nativeWeights: nvfp4"),
+        ("acme/Nemotron-H-56B-Base-8K-FP8", "like: nvidia/Nemotron-H-56B-Base-8K, nativeWeights: fp8"),
+        ("acme/NVIDIA-Nemotron-3.5-Lightning-30B-A3B", "-NVFP4, nativeWeights: bf16"),
     ],
 )
 def test_an_id_that_looks_like_a_known_model_is_not_guessed_but_suggested(id: str, suggestion: str) -> None:
