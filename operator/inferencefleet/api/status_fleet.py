@@ -90,6 +90,10 @@ class SizingStatus(ApiModel):
     )
     concurrency: float | None = Field(None, description="Running requests at requestsPerSecond.")
     kv_cache_tokens: float | None = Field(None, description="Tokens that fit into the KV cache of one replica.")
+    confidence: str | None = Field(
+        None, description="How far these figures can be trusted before they are calibrated: High, Medium or Low."
+    )
+    caveats: list[str] | None = Field(None, description="Why confidence is not higher, the weightiest reason first.")
     price_per_hour: float | None = Field(None, description="Price of one replica per hour.")
     marginal_price_per_hour: float | None = Field(
         None, description="What one more replica adds to the bill per hour; 0 on reserved GPUs."

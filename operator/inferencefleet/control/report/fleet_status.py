@@ -169,6 +169,8 @@ def _sizing(sizing: Sizing) -> JsonObject:
         "latencySeconds": {name: round(value, 4) for name, value in capacity.latencies_s.items()},
         "concurrency": round(capacity.concurrency, 1),
         "kvCacheTokens": None if capacity.memory is None else round(capacity.memory.kv_cache_tokens),
+        "confidence": str(capacity.confidence),
+        "caveats": list(capacity.caveats) or None,
         "pricePerHour": round(sizing.price_per_hour, 2),
         "marginalPricePerHour": round(sizing.marginal_price_per_hour, 2),
     }
