@@ -85,6 +85,11 @@ def _milliseconds(*names: str) -> Bad:
     return lambda seen, _: scaled(seen, 1000.0, *names)
 
 
+def _prefill_at_random(seen: PoolMetrics, number: int) -> PoolMetrics:
+    """Small beside decoding, so that Little's law does not show it."""
+    return scaled(seen, (0.2, 3.0, 0.5, 2.0, 1.0, 0.3, 1.5)[number % 7], "prefill_seconds_per_s")
+
+
 def _few(seen: PoolMetrics, number: int) -> PoolMetrics:
     return with_window(seen, requests_per_s=0.2)
 
@@ -108,6 +113,7 @@ BAD = {
     "ITL in milliseconds": Story(_milliseconds("itl_seconds_per_s"), WindowVerdict.BATCH_MISMATCH),
     "prefill in milliseconds": Story(_milliseconds("prefill_seconds_per_s"), WindowVerdict.BATCH_MISMATCH),
     "TTFT in milliseconds": Story(_milliseconds("ttft_seconds_per_s")),
+    "prefill at random": Story(_prefill_at_random),
     "too few requests": Story(_few, WindowVerdict.TOO_FEW_REQUESTS),
     "ramp within the window": Story(_ramping, WindowVerdict.NOT_STATIONARY),
 }
