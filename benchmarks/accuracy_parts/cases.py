@@ -55,7 +55,7 @@ class Excluded(StrEnum):
     LENGTHS = "no output length"
     PROMPT = "no prompt length: 512 tokens assumed"
     NO_LOAD = "no concurrency (closed, batch) or request rate (open)"
-    TP = "no tensor-parallel size and no GPU count"
+    TP = "no tensor-parallel size and no GPU count: one GPU assumed"
     MEMORY = "the weights do not fit by our own memory model, yet the run exists"
     DISAGGREGATED = "disaggregated prefill and decode"
     ATTENTION_DP = "data-parallel attention"
@@ -76,7 +76,7 @@ class Excluded(StrEnum):
 _FATAL = frozenset(
     {
         Excluded.NO_MEASUREMENT, Excluded.MODEL, Excluded.GPU, Excluded.LOAD,
-        Excluded.LENGTHS, Excluded.NO_LOAD, Excluded.TP, Excluded.DISAGGREGATED, Excluded.FAILED,
+        Excluded.LENGTHS, Excluded.NO_LOAD, Excluded.DISAGGREGATED, Excluded.FAILED,
     }
 )  # fmt: skip
 
@@ -149,17 +149,14 @@ def _uniform(low: float, high: float, output_low: float, output_high: float) -> 
 def case_of(row: Row, side_of: Callable[[Row], Side] = side) -> Case | Excluded:
     """The question of one row, or the reason why there is none."""
     spec, gpu, load = find_model(row.model), find_gpu(row.gpu), _load(row)
-    size = parallelism(row)
     amount = row.request_rate if load is Load.OPEN else row.concurrency
     if missing := _missing(row, spec is None, gpu is None, load, amount):
         return missing
-    if isinstance(size, Excluded):
-        return size
     assert spec is not None
     assert gpu is not None
     assert load is not None
     assert amount is not None
-    tensor_parallel, why = size
+    tensor_parallel, why = parallelism(row)
     why = why or (None if row.isl else Excluded.PROMPT)
     weights = weight_format(row.precision, row.model, spec)
     if weights is None:
@@ -206,14 +203,14 @@ def _missing(row: Row, no_model: bool, no_gpu: bool, load: Load | None, amount: 
     return next((reason for is_so, reason in checks if is_so), None)
 
 
-def parallelism(row: Row) -> tuple[int, Excluded | None] | Excluded:
+def parallelism(row: Row) -> tuple[int, Excluded | None]:
     """Tensor-parallel size to ask for, and the reason when that is a stand-in for what really ran.
 
     A stand-in is a plain tensor-parallel group over the GPUs of the replica, at most one node.
     """
     tp, gpus = row.tp or row.gpus_per_replica, row.gpus_per_replica or row.tp
     if not tp or not gpus:
-        return Excluded.TP
+        return 1, Excluded.TP
     why: Excluded | None = None
     if (number := _flag(row.dp_attn)) is not None and number > 1:
         why = Excluded.ATTENTION_DP
