@@ -38,7 +38,8 @@ def kinds(fields: Fields, layers: int) -> tuple[AttentionKind, ...]:
     elif fields.count("linear_num_value_heads") and (period := fields.count("full_attention_interval")):
         found = tuple(FULL if layer % period == 0 else LINEAR for layer in range(1, layers + 1))
     elif fields.count("attention_chunk_size"):
-        # Llama 4: every fourth layer sees the whole context, the others their chunk.
+        # Llama 4: every fourth layer sees the whole context, the others their chunk, here a window of that length: a
+        # token sees half a chunk on average, so the work of these layers is an upper bound. Memory is exact.
         found = tuple(FULL if layer % 4 == 0 else SLIDING for layer in range(1, layers + 1))
     elif fields.count("sliding_window") and fields.flag("use_sliding_window", True):
         period = fields.count("sliding_window_pattern", "_sliding_window_pattern")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inferencefleet.catalog import built_in
 from inferencefleet.control.gather import Gathered
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import Exhaustion, NodeState
@@ -100,3 +101,14 @@ async def test_an_unreadable_cluster_is_raised_and_not_taken_for_an_empty_one() 
     stage.reader.unavailable = True
     with pytest.raises(ClusterUnavailable):
         await gathered(stage)
+
+
+async def test_gpus_and_models_are_looked_up_in_the_catalogue_of_the_installation() -> None:
+    stage = Stage()
+    stage.reader.fleets = [a_fleet_manifest("own", spec__model__id="acme/own")]
+    assert [broken.key.name for broken in (await gathered(stage)).snapshot.broken_fleets] == ["own"]
+    mine = "gpus: {H100-SXM: {bandwidthGBps: 3000}}\nmodels: {acme/own: {like: Qwen/Qwen3-32B}}"
+    stage.gatherer.catalogue = built_in().extended(mine, "mine.yaml")
+    snapshot = (await gathered(stage)).snapshot
+    assert [state.fleet.model.id for state in snapshot.fleets] == ["acme/own"]
+    assert {state.pool.gpu.bandwidth_bytes_per_s for state in snapshot.pools} == {3e12}
