@@ -109,12 +109,12 @@ def _capacity(page: Page, status: Block) -> None:
         return
     page.heading("2. Capacity of one replica")
     page.table(
-        ("POOL", "GPU", "TP", "REQUESTS/S", "PLANNED", "$/HOUR", "BINDS", "WHY"),
+        ("POOL", "GPU", "TP", "REQUESTS/S", "PLANNED", "$/HOUR", "BINDS", "CONFIDENCE", "WHY"),
         [
             (
                 row.get("pool"), row.get("gpu"), row.get("tensorParallelSize"), _value(row.get("requestsPerSecond")),
                 _value(row.get("plannedRequestsPerSecond")), dollars(row.get("pricePerHour")),
-                row.get("bindingLimit"), row.get("message"),
+                row.get("bindingLimit"), row.get("confidence") or "-", row.get("message"),
             )
             for row in rows
         ],
