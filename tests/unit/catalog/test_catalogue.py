@@ -46,7 +46,7 @@ def test_values_of_a_user_win_one_by_one_and_carry_their_source() -> None:
 
 def test_gpus_that_borrow_follow_a_lender_that_the_user_changed() -> None:
     mine = built_in().extended(MINE, "mine.yaml")
-    assert mine.gpu("A10").efficiency[NumberFormat.BF16].compute == 0.5
+    assert mine.gpu("L4").efficiency[NumberFormat.BF16].compute == 0.5
 
 
 def test_a_new_gpu_borrows_what_it_does_not_say() -> None:

@@ -64,15 +64,18 @@ def test_every_value_of_every_gpu_has_a_source_with_a_date(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BORROWED | DATASHEET))
 def test_what_was_not_measured_names_the_gpu_that_lends_it(name: str) -> None:
-    source = gpu(name).sources["efficiency.bf16.compute"]
+    source = gpu(name).sources["efficiency.fp8.compute"]
     lender = source.removeprefix("borrowed from ").partition(":")[0]
     assert source.startswith("borrowed from ")
     assert gpu(lender).confidence is DataConfidence.MEASURED
-    assert gpu(name).efficiency[NumberFormat.BF16].compute == gpu(lender).efficiency[NumberFormat.BF16].compute
+    assert gpu(name).efficiency[NumberFormat.FP8].compute == gpu(lender).efficiency[NumberFormat.FP8].compute
 
 
 def test_borrowed_values_follow_the_lender_and_own_values_win() -> None:
     assert gpu("H100-PCIE").efficiency == gpu("H100-SXM").efficiency
+    a40 = gpu("A40")
+    assert a40.efficiency[NumberFormat.BF16] == gpu("A10G").efficiency[NumberFormat.BF16]
+    assert "vidur" in a40.sources["efficiency.bf16.compute"]
     b300, b200 = gpu("B300").efficiency, gpu("B200").efficiency
     assert b300[NumberFormat.BF16].compute != b200[NumberFormat.BF16].compute
     assert b300[NumberFormat.BF16].moe_compute == b200[NumberFormat.BF16].moe_compute
