@@ -49,7 +49,7 @@ class Queue:
     """Of each point: seqs, decode_s, full_s, busy, swing, itl_mean_s, and what a prompt of each group adds to the steps
     that carry it when it is alone: shape (replicas, points, 6 + p)."""
     residence: Floats
-    """From each point to the next: seqs, their difference, residence and its slope, (replicas, points - 1, 4)."""
+    """From each point to the next: seqs, their difference, residence and its slope, (4, replicas, points - 1)."""
 
     def seqs_at(self, rate: Floats) -> Floats:
         """Mean number of resident requests at rates of shape (replicas, r)."""
@@ -66,7 +66,7 @@ class Queue:
         below = (grid.rate[:, None, :] <= rate[..., None]).sum(axis=-1) - 1
         low = np.minimum(np.maximum(below, 0), grid.seqs.shape[1] - 2)
         rows = np.arange(grid.seqs.shape[0])[:, None]
-        first, width, stay, slope = np.moveaxis(self.residence[rows, low], -1, 0)
+        first, width, stay, slope = self.residence[:, rows, low]
         seqs = rate * (stay - slope * first) / np.maximum(1.0 - rate * slope, 1e-9)
         return low, np.minimum(np.maximum((seqs - first) / width, 0.0), 1.0)
 
@@ -76,7 +76,7 @@ class Queue:
         rate = np.maximum(np.minimum(rate, FULLEST * self.room.rate), 1e-12)
         low, share = self._place(rate)
         mixed = _mixed(self.levels, low, share)
-        seqs, decode, full, busy, swing, itl = np.moveaxis(mixed[..., :_LEVELS], -1, 0)
+        seqs, decode, full, busy, swing, itl = (mixed[..., number] for number in range(_LEVELS))
         single = mixed[..., _LEVELS:]
         budget = np.maximum(1.0, np.minimum(mix.budget, mix.most_tokens - mix.verified * (1.0 + seqs)))
 
@@ -131,7 +131,10 @@ class Queue:
         above = stretch * self.room.rate / left
         below = spread * _normal_cdf(distance) * sqrt(2.0 * pi) * np.exp(np.minimum(distance * distance / 2.0, 600.0))
         waiting = (above / (above + below))[..., None]
-        longer = np.maximum(np.log(np.maximum(waiting, 1e-300)) + levels, 0.0)
+        log = np.log(np.maximum(waiting, 1e-300))
+        if log.max() + levels.max() <= 0.0:
+            return np.zeros(1)  # nobody waits
+        longer = np.maximum(log + levels, 0.0)
         return np.asarray(longer * (stretch / left)[..., None])
 
 
@@ -171,7 +174,7 @@ def queue(step: StepModel, mix: Traffic, grid: Steps, room: Room) -> Queue:
     attention = step.prompt_attention_array(mix.cached, mix.new)
     stay = grid.seqs / grid.rate
     width = np.diff(grid.seqs, axis=1)
-    residence = np.stack((grid.seqs[:, :-1], width, stay[:, :-1], np.diff(stay, axis=1) / width), axis=-1)
+    residence = np.stack((grid.seqs[:, :-1], width, stay[:, :-1], np.diff(stay, axis=1) / width))
     levels = (grid.seqs, grid.decode_s, grid.full_s, grid.busy, grid.swing, grid.itl_mean_s)
     return Queue(
         mix=mix,
@@ -186,10 +189,11 @@ def queue(step: StepModel, mix: Traffic, grid: Steps, room: Room) -> Queue:
 def quantiles(values: Floats, levels: Floats) -> Floats:
     """Linear between order statistics; shape (..., levels)."""
     last = values.shape[-1] - 1
-    place = levels * last
-    low = np.minimum(place.astype(np.intp), last - 1)
-    ranked = np.partition(values, np.unique(np.concatenate((low, low + 1))), axis=-1)
-    part = place - low
+    places = [level * last for level in levels.tolist()]
+    lows = [min(int(place), last - 1) for place in places]
+    ranked = np.partition(values, sorted({*lows, *(low + 1 for low in lows)}), axis=-1)
+    part = np.array(places) - lows
+    low = np.array(lows)
     return np.asarray(ranked[..., low] * (1.0 - part) + ranked[..., low + 1] * part)
 
 

@@ -33,7 +33,7 @@ HOST_REQUESTS_PER_S = 100.0
 HOST_TOKENS_PER_S = 7000.0
 """What one API server process streams (1.10, vLLM 0.11, measured 5-11k)."""
 REPORTED = (50, 95, 99)
-BLOCK = 12
+BLOCK = 24
 """Replicas that are computed together: more of them leave the processor's cache."""
 _PRIOR = Scales()
 REMEMBERED = 4096

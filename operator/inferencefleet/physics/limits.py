@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferencefleet.domain.capacity import ReplicaShape
+from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.physics.arrivals import FULLEST, Arrivals, Queue, Room, queue
 from inferencefleet.physics.kv import sequence_bytes
@@ -33,7 +34,7 @@ ALONE = 1e-6
 _CLOSER = np.array([0.2, 0.4, 0.6, 0.8])
 """Where between two points a second look goes for an ITL percentile, which jumps where prompts reach its share."""
 _BESIDE = np.array([-2, -1, 0, 1])
-_LOOKS = np.array([0.2, 0.4, 0.55, 0.68, 0.78, 0.87, 0.94, 1.0])
+_LOOKS = np.array([0.3, 0.55, 0.72, 0.85, 0.94, 1.0])
 """Shares of the highest rate at which TTFT is looked at first."""
 TURNS = 2
 """Further looks between two of them, where the logarithm of the latency says that the target is met."""
@@ -212,10 +213,10 @@ def replicas(
 ) -> Replicas:
     """`shapes` share model, limits and speculation, and fit; `steps` are their step models.
 
-    `most` is how many residents are known to find room; without it memory says so.
+    `most` is how many residents are known to find room in one replica; without it memory says so.
     """
     step = steps[0] if len(steps) == 1 else StepModel.stacked(steps)
-    held = np.array([resident_of(shape, mix) if most is None else (most, 0.0) for shape in shapes])
+    held = _room(shapes, mix) if most is None else np.array([[most, 0.0]])
     kv_seqs, kv_spread2 = held[:, :1], held[:, 1:]
     slots = float(shapes[0].limits.max_num_seqs)
     held_seqs = np.maximum(1.0, np.minimum(slots, kv_seqs))
@@ -238,17 +239,24 @@ def replicas(
     )
 
 
-def resident_of(shape: ReplicaShape, mix: Traffic) -> tuple[float, float]:
-    """Mean residents that the KV cache holds, and the squared coefficient of variation of their sizes.
+def _room(shapes: Sequence[ReplicaShape], mix: Traffic) -> Floats:
+    """Mean residents that the KV cache of each holds, and the squared coefficient of variation of their sizes.
 
     A request is admitted when its whole prompt fits beside the watermark; until then about half of the prompt at the
     head of the queue, which is the longer the likelier, stays unused.
     """
-    mean, rms = resident_bytes(shape, mix.lengths)
-    prompt = sequence_bytes(shape, mix.lengths.prompt_tokens)
-    unused = float(prompt @ prompt / prompt.sum()) / 2.0
-    room = (1.0 - WATERMARK) * memory_budget(shape).kv_cache_bytes - unused
-    return max(1.0, room / mean), max(0.0, (rms / mean) ** 2 - 1.0)
+    sizes: dict[tuple[NumberFormat, int], tuple[float, float, float]] = {}
+    found = []
+    for shape in shapes:
+        # What a token takes depends on nothing else of replicas of one model.
+        key = (shape.kv_cache, shape.tensor_parallel)
+        if key not in sizes:
+            prompt = sequence_bytes(shape, mix.lengths.prompt_tokens)
+            sizes[key] = (*resident_bytes(shape, mix.lengths), float(prompt @ prompt / prompt.sum()) / 2.0)
+        mean, rms, unused = sizes[key]
+        room = (1.0 - WATERMARK) * memory_budget(shape).kv_cache_bytes - unused
+        found.append((max(1.0, room / mean), max(0.0, (rms / mean) ** 2 - 1.0)))
+    return np.array(found)
 
 
 def _ladder(top: float) -> Floats:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from inferencefleet.domain.capacity import Limit, Scales
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.refusals import nearest_target_s, seconds
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
 few = settings(max_examples=25, deadline=None)
@@ -118,9 +119,12 @@ def test_an_slo_below_the_floor_is_refused_with_the_floor_and_a_target_that_work
     found = replica_capacity(shape(), chat(), [slo("itl", 95, 0.010)])
     assert found.binding is Limit.SLO_UNREACHABLE
     assert not found.serves
-    assert "one request alone already has itl p95 = 15.5 ms" in found.sentence
-    assert "at least 19 ms" in found.sentence
-    assert replica_capacity(shape(), chat(), [slo("itl", 95, 0.019)]).serves
+    floor = found.floors_s["itl_p95"]
+    assert 0.012 < floor < 0.018
+    assert f"one request alone already has itl p95 = {seconds(floor)}" in found.sentence
+    reachable = nearest_target_s(floor)
+    assert f"at least {seconds(reachable)}" in found.sentence
+    assert replica_capacity(shape(), chat(), [slo("itl", 95, reachable)]).serves
 
 
 def test_the_same_question_has_the_same_answer() -> None:
