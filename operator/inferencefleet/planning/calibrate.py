@@ -94,7 +94,7 @@ def calibrate(
 
     Each pool teaches once in a window, so that no request counts twice.
     """
-    known = {(entry.pool, entry.key): entry for entry in memory.calibration}
+    known = {(entry.pool, entry.key): entry for entry in memory.calibration if _still_true(entry, state.fleet, pools)}
     for workload in state.workloads:
         pool = pools.get(workload.pool)
         if pool is None or workload.replicas == 0:
@@ -109,6 +109,17 @@ def calibrate(
         known[pool.name, key] = _after(entry, look, state, shape, prior, at_s)
     newest = sorted(known.values(), key=lambda entry: entry.updated_s or entry.looked_s or 0.0, reverse=True)
     return tuple(sorted(newest[:MOST_SHAPES], key=lambda entry: (entry.pool, str(entry.key))))
+
+
+def _still_true(entry: ShapeCalibration, fleet: Fleet, pools: Mapping[str, Pool]) -> bool:
+    """Whether the model of today predicts what it predicted when this was learnt.
+
+    Another release of the physics, other GPU data, weights or chunks make other errors; what they explain now must not
+    be corrected twice. Of a GPU that no pool has, nobody can tell: it is kept, and not used.
+    """
+    same_gpu = [pool for pool in pools.values() if pool.gpu.name == entry.key.gpu]
+    shapes = (running_shape(fleet, pool, entry.key.tensor_parallel) for pool in same_gpu)
+    return not same_gpu or any(shape_key(shape) == entry.key for shape in shapes)
 
 
 def running_shape(fleet: Fleet, pool: Pool, tensor_parallel: int) -> ReplicaShape:

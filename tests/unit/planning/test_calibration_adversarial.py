@@ -381,3 +381,13 @@ def test_silence_is_not_learnt_from_and_freezes_what_is_known() -> None:
     assert learner.scales == known
     learner.show_all(windows(learner, SLOWER, 1))
     assert learner.entry.phase is CalibrationPhase.CALIBRATED
+
+
+def test_what_an_older_physics_was_corrected_by_is_forgotten() -> None:
+    learner = taught(SLOWER)
+    older = replace(learner.entry, key=replace(learner.entry.key, fingerprint="00000000"))
+    learner.memory = replace(learner.memory, calibration=(older,))
+    learner.show_all(windows(learner, SLOWER, 1))
+    assert [entry.key.fingerprint for entry in learner.memory.calibration] != ["00000000"]
+    assert len(learner.memory.calibration) == 1
+    assert learner.entry.used == 1
