@@ -11,6 +11,7 @@ from benchmarks.accuracy_parts import coverage
 from benchmarks.accuracy_parts.aic import Key, key_of
 from benchmarks.accuracy_parts.baselines import Guess, constant_utilisation, linear_law, weights_over_bandwidth
 from benchmarks.accuracy_parts.cases import Case
+from benchmarks.accuracy_parts.coverage import FEW_POINTS_SIGMA_LOG, TTFT_SIGMA_LOG
 from benchmarks.accuracy_parts.metrics import Scored, score, summary
 from benchmarks.accuracy_parts.overload import Verdict, confusion
 from benchmarks.accuracy_parts.split import Side
@@ -20,7 +21,6 @@ from benchmarks.accuracy_parts.tables import SHOWN, cells, quantity_title, share
 from benchmarks.paper import Table
 from inferencefleet.physics.confidence import DENSE_SIGMA_LOG, LOW_SIGMA_LOG, MOE_SIGMA_LOG
 from inferencefleet.planning.calibrate import BEYOND_SIGMA_LOG
-from inferencefleet.planning.learn import SIGMA_FLOOR_LOG
 
 Parts = list[str | Table]
 Errors = dict[tuple[str, str], list[float | None]]
@@ -90,7 +90,8 @@ def intervals(study: Study) -> tuple[Parts, dict[str, Any]]:
         "that the product itself works with. Uncalibrated: a standard deviation of the logarithm of "
         f"{DENSE_SIGMA_LOG:g} (dense), {MOE_SIGMA_LOG:g} (MoE) or {LOW_SIGMA_LOG:g} (borrowed constants, unpacked "
         "formats). Calibrated: conformal with the residuals at the calibration points of the deployment, which are "
-        f"few, made up by {SIGMA_FLOOR_LOG:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch beyond them."
+        f"few, made up by {FEW_POINTS_SIGMA_LOG['itl']:g} plus {BEYOND_SIGMA_LOG:g} for each doubling of the batch "
+        f"beyond them. TTFT: {TTFT_SIGMA_LOG:g} and {FEW_POINTS_SIGMA_LOG['ttft']:g}."
     )
     columns = ("engines", "quantity", "", "side", "rows", "inside, %", "below, %", "above, %", "upper / lower")
     return [text, Table(columns, lines)], kept

@@ -233,6 +233,7 @@ RECORDS: tuple[Record, ...] = (
                     shape(LLAMA_8B, "L40S"),
                     image_cached=True,
                     engine_start_s=0,
+                    load_start_s=0,
                     storage_bytes_per_s=1e9,
                 ),
             ),

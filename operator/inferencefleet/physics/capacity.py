@@ -29,9 +29,10 @@ from inferencefleet.physics.residence import Floats, clip_lengths
 from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.traffic import traffic
 
-HOST_REQUESTS_PER_S = 100.0
-HOST_TOKENS_PER_S = 7000.0
-"""What one API server process streams (1.10, vLLM 0.11, measured 5-11k)."""
+HOST_REQUESTS_PER_S = 180.0
+HOST_TOKENS_PER_S = 25_000.0
+"""What one API server process was seen to stream without being the limit: 178 requests/s (Llama-3.1-8B, vLLM 0.11,
+inference-perf) and 26,000 tokens/s (gpt-oss-120b on eight H100, InferenceX). Beyond that nothing is known."""
 REPORTED = (50, 95, 99)
 BLOCK = 24
 """Replicas that are computed together: more of them leave the processor's cache."""

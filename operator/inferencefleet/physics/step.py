@@ -29,7 +29,7 @@ from inferencefleet.physics.speculation import drafting_share, verified_tokens
 from inferencefleet.physics.weights import BYTES_PER_WEIGHT, dense_format, parameters
 
 STEP_OVERHEAD_S = 0.93e-3
-SEQUENCE_OVERHEAD_S = 18e-6
+SEQUENCE_OVERHEAD_S = 14e-6
 MXFP4_MOE_OVERHEAD = 0.45
 """Its fused expert kernels launch less than the grouped products of other formats: share of their overhead."""
 MXFP4_EXPERTS_READ = 0.72

@@ -17,6 +17,7 @@ from benchmarks.accuracy_parts.predict import Oracle, operating_point
 from benchmarks.accuracy_parts.rows import row_from_cells
 from benchmarks.accuracy_parts.split import Side
 from inferencefleet.domain.capacity import Scales
+from inferencefleet.physics.confidence import DENSE_SIGMA_LOG
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.weights import parameters, weights_bytes
 
@@ -175,7 +176,7 @@ def test_an_interval_of_80_per_cent_spans_1_28_standard_deviations(oracle: Oracl
         assert row.seen.itl_s is not None
         return replace(row, itl_s=row.seen.itl_s / ratio)
 
-    edge = math.exp(0.20 * 1.2816)
+    edge = math.exp(DENSE_SIGMA_LOG * 1.2816)
     found = coverage.uncalibrated([run(1.0), run(edge * 1.1), run(1 / (edge * 1.1)), run(edge * 0.9)], "itl")
     assert (found.rows, found.inside, found.below, found.above) == (4, 2, 1, 1)
     assert found.share == 0.5

@@ -75,10 +75,10 @@ def test_heads_must_divide(id: str, size: int, possible: bool) -> None:
 def test_a_cold_start_is_the_sum_of_its_phases() -> None:
     replica = shape()
     cached = cold_start_s(replica, image_cached=True)
-    assert cached == pytest.approx(52 + 65.5 / 2, abs=0.5)
+    assert cached == pytest.approx(90 + 10 + 65.5 / 1.5, abs=0.5)
     assert cold_start_s(replica, provision_s=90) == pytest.approx(cached + 90 + 10e9 / 150e6)
 
 
 def test_the_slower_of_storage_and_loader_sets_the_read_time() -> None:
     slow = cold_start_s(shape(), image_cached=True, storage_bytes_per_s=1e9)
-    assert slow == pytest.approx(52 + 65.5, abs=0.5)
+    assert slow == pytest.approx(90 + 10 + 65.5, abs=0.5)
