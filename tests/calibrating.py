@@ -138,6 +138,10 @@ class Learner:
         return running_shape(self.fleet, self.pool, 2)
 
     @property
+    def prior(self) -> Scales:
+        return prior_scales(self.shape)
+
+    @property
     def entry(self) -> ShapeCalibration:
         return self.memory.calibration[0]
 

@@ -158,7 +158,7 @@ def test_before_anything_was_learnt_the_status_says_prior_and_why() -> None:
     assert (block["state"], block["reason"]) == ("Prior", "NoMetrics")
     assert "memory" not in block
     assert "factor" not in block
-    assert block["sigma"] == 0.2
+    assert block["sigma"] == round(learner.prior.sigma_log, 2)
     assert overview([entry]) == "Prior"
     assert overview([]) is None
     assert calibration_block([]) is None

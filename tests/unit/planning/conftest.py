@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pytest
@@ -11,6 +10,7 @@ from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape,
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics import capacity, tensor_parallel
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.planning import size
 
 PRIOR = Scales()
@@ -44,9 +44,9 @@ def a_replica_is_worth_four(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def replace_physics(patch: pytest.MonkeyPatch) -> None:
     """Every replica on two GPUs is planned with 4 requests/s, so that stories do not change when physics learns."""
-    worth = 4.0001 / (0.7 * math.exp(-size.UNCERTAINTY_Z * PRIOR.sigma_log))
 
     def four(shape: ReplicaShape, *_: object) -> ReplicaCapacity:
+        worth = 4.0001 / size.planned_share(0.7, prior_sigma_log(shape))
         rps = worth * shape.tensor_parallel / 2
         return ReplicaCapacity(requests_per_s=rps, binding=Limit.ITL, sentence="itl p95 is 60ms")
 

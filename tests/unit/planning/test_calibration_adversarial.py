@@ -143,7 +143,7 @@ def itl_error(learner: Learner, truth: Scales, scales: Scales | None = None) -> 
 @pytest.mark.parametrize("seed", range(3))
 def test_on_good_windows_the_error_falls_by_far(truth: Scales, seed: int) -> None:
     learner = taught(truth, seed=seed)
-    prior = Scales(sigma_log=0.2)
+    prior = learner.prior
     assert learner.entry.phase is CalibrationPhase.CALIBRATED
     assert itl_error(learner, truth) < 0.3 * itl_error(learner, truth, prior)
     assert learner.capacity_error(truth) < 0.35 * learner.capacity_error(truth, prior)
@@ -155,7 +155,7 @@ def test_on_good_windows_the_error_falls_by_far(truth: Scales, seed: int) -> Non
 def test_bad_windows_from_the_start_leave_the_plan_no_worse_than_the_prior(name: str, truth: Scales) -> None:
     story = BAD[name]
     learner = taught(truth, bend=story.bend)
-    prior = Scales(sigma_log=0.2)
+    prior = learner.prior
     assert itl_error(learner, truth) <= itl_error(learner, truth, prior) + MARGIN_LOG
     assert learner.capacity_error(truth) <= learner.capacity_error(truth, prior) + MARGIN_LOG
     if story.verdict is not None:
@@ -297,7 +297,7 @@ def test_capacity_may_not_rise_above_the_prior_within_the_probation() -> None:
     for number, seen in enumerate(windows(learner, FASTER, 12)):
         learner.show(seen)
         if number < 2:
-            assert learner.scales == Scales(sigma_log=0.2)
+            assert learner.scales == learner.prior
             assert learner.entry.phase is CalibrationPhase.LEARNING
     assert learner.capacity() > prior, "and then it does"
 

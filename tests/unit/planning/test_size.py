@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from inferencefleet import catalog
-from inferencefleet.domain.capacity import Limit, Scales
+from inferencefleet.domain.capacity import Limit
 from inferencefleet.domain.fleet import Fleet, ScalingTerms
 from inferencefleet.domain.observation import WorkloadState
 from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.planning.size import UNCERTAINTY_Z, refusal, size
 from tests.builders import a_fleet, a_mix, a_pool, a_workload
 
@@ -29,7 +30,7 @@ def fixed(tensor_parallel: int) -> Fleet:
 
 def test_the_plan_counts_on_less_than_physics_says() -> None:
     (one,) = sized(a_pool())
-    trust = math.exp(-UNCERTAINTY_Z * Scales().sigma_log)
+    trust = math.exp(-UNCERTAINTY_Z * prior_sigma_log(one.shape))
     assert one.planned_requests_per_s == pytest.approx(one.capacity.requests_per_s * 0.7 * trust)
     assert one.usable
 
@@ -92,7 +93,7 @@ def test_a_model_that_fits_nowhere_is_refused_by_name_with_a_way_out() -> None:
     assert problem is not None
     assert (problem.code, problem.field) == (Reason.MODEL_DOES_NOT_FIT, "spec.model.id")
     assert sizings[0].capacity.binding is Limit.MODEL_TOO_LARGE
-    assert "use a GPU with more memory" in problem.sentence
+    assert "It fits with fp8 weights and tensor parallelism 8" in problem.sentence
 
 
 def test_a_new_pool_of_the_same_gpus_gets_the_size_that_runs_already_where_its_nodes_are_large_enough() -> None:
