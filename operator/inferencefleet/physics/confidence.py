@@ -10,8 +10,8 @@ from inferencefleet.domain.hardware import DataConfidence, NumberFormat
 from inferencefleet.domain.model import AttentionKind, attention_groups
 from inferencefleet.physics.speculation import warnings
 
-DENSE_SIGMA_LOG = 0.11
-MOE_SIGMA_LOG = 0.12
+DENSE_SIGMA_LOG = 0.10
+MOE_SIGMA_LOG = 0.11
 """Standard deviations of log(measured / modelled) ITL before calibration: those of the deployments in
 benchmarks/accuracy that no constant was fitted to (.10), and a little for kinds that are not among them."""
 LOW_SIGMA_LOG = 0.35
@@ -29,7 +29,7 @@ _TAILS = frozenset({Limit.TTFT, Limit.E2E})
 def prior_sigma_log(shape: ReplicaShape) -> float:
     """Standard deviation of log(measured / modelled latency) of a replica that was never measured: the one rule.
 
-    .11 for dense models, .12 for mixtures of experts, .35 where confidence is low. Planning
+    .10 for dense models, .11 for mixtures of experts, .35 where confidence is low. Planning
     and calibration start from it: `Scales(sigma_log=prior_sigma_log(shape))`, and an interval's prior is this value.
     """
     if any(confidence is Confidence.LOW for confidence, _ in doubts(shape)):

@@ -9,6 +9,9 @@
     prompt attention 2 H (d_q + d_v) P S_p per layer / compute
     all-reduce       2 a layer: latency + 2 (tp - 1) / tp * m h 2 bytes / link bandwidth
     overhead         step + layers + MoE layers + sequences
+
+A step with more tokens than the largest captured CUDA graph is launched kernel by kernel: smax8(all but attention, layers
+x launch time).
 """
 
 from __future__ import annotations
@@ -53,7 +56,7 @@ class StepModel:
         "_attention",
         "_draft_share",
         "_drafter",
-        "_eager4",
+        "_eager8",
         "_expert_compute",
         "_expert_memory",
         "_expert_miss_log",
@@ -119,7 +122,7 @@ class StepModel:
         # A linear-attention layer reads and writes its whole state for each token.
         self._state = 2 * state_bytes_per_sequence(shape) / bandwidth
         self._graph_tokens = shape.limits.cuda_graph_tokens
-        self._eager4 = (model.layers * gpu.eager_layer_overhead_s * scales.overhead) ** 4
+        self._eager8 = (model.layers * gpu.eager_layer_overhead_s * scales.overhead) ** 8
         self._per_token = self._link_latency = 0.0
         if tp > 1:
             link = _link(gpu, tp)
@@ -168,8 +171,8 @@ class StepModel:
         compute *= compute
         total += math.sqrt(math.sqrt(memory * memory + compute * compute))
         if tokens > self._graph_tokens:
-            square = total * total
-            total = math.sqrt(math.sqrt(square * square + self._eager4))
+            fourth = total * total * total * total
+            total = math.sqrt(math.sqrt(math.sqrt(fourth * fourth + self._eager8)))
         total += self._full * context_tokens_sum
         for window, read, _ in self._windows:
             total += read * min(context_tokens_sum, decode_seqs * window)
@@ -206,7 +209,7 @@ class StepModel:
             touched = -self._expert_memory * math.expm1(self._expert_miss_log * tokens)
             parts["experts"] = (touched**3 + (self._expert_compute * tokens) ** 3) ** (1 / 3)
         gpu = sum(parts.values())
-        parts["launch"] = (gpu**4 + self._eager4) ** 0.25 - gpu if tokens > self._graph_tokens else 0.0
+        parts["launch"] = (gpu**8 + self._eager8) ** 0.125 - gpu if tokens > self._graph_tokens else 0.0
         alone = self.seconds(decode_seqs, 0.0, prefill_tokens)
         with_cache = self.seconds(decode_seqs, context_tokens_sum, prefill_tokens)
         parts["kv_cache"] = with_cache - alone
@@ -246,7 +249,8 @@ class StepModel:
                 memory = -self._expert_memory * np.expm1(self._expert_miss_log * tokens)
             compute = self._expert_compute * tokens
             total += np.cbrt(memory * memory * memory + compute * compute * compute)
-        total = np.sqrt(np.sqrt(_fourth(total) + self._eager4 * (tokens > self._graph_tokens)))
+        fourth = _fourth(total)
+        total = np.sqrt(np.sqrt(np.sqrt(fourth * fourth + self._eager8 * (tokens > self._graph_tokens))))
         if self._drafter:
             total = total + self._draft_share * self._drafter.shared_array(seqs, np.zeros(())) * (seqs > 0)
         return np.asarray(total)

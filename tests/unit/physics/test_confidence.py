@@ -29,14 +29,14 @@ def with_linear_attention() -> ReplicaShape:
 def test_a_dense_model_on_a_measured_gpu_is_high() -> None:
     found = replica_capacity(DENSE, chat(), CHAT_SLOS)
     assert (found.confidence, found.caveats) == (Confidence.HIGH, ())
-    assert prior_sigma_log(DENSE) == 0.11
+    assert prior_sigma_log(DENSE) == 0.10
 
 
 def test_a_mixture_of_experts_is_medium_until_calibrated() -> None:
     found = replica_capacity(MOE, chat(), CHAT_SLOS)
     assert found.confidence is Confidence.MEDIUM
     assert "mixture of experts" in found.caveats[0]
-    assert prior_sigma_log(MOE) == 0.12
+    assert prior_sigma_log(MOE) == 0.11
 
 
 @pytest.mark.parametrize(
