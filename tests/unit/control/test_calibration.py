@@ -147,7 +147,9 @@ async def test_the_operator_s_own_metrics_show_ratio_sigma_windows_and_state() -
 
     assert value("ratio", metric="itl") == pytest.approx(1.3, abs=0.06)
     assert value("sigma") < 0.1
-    assert value("windows", verdict="used") == 12
+    # The first two may be so far from the prior that they are suspected.
+    assert value("windows", verdict="used") + value("windows", verdict="rejected") == 12
+    assert value("windows", verdict="used") >= 10
     assert value("state", state="Calibrated") == 1
     assert value("state", state="Frozen") == 0
     assert isinstance(stage.telemetry, Telemetry)
