@@ -26,7 +26,7 @@ from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.planning.size import planned_share
 
-TOKEN_BUDGETS = (2048, 512, 256)
+TOKEN_BUDGETS = (2048, 512)
 """Tried when --max-num-batched-tokens is left out."""
 GPUS_PER_NODE = {"GB200": 4, "GB300": 4, "GH200": 1, "H100-NVL": 2}
 """Where tensor parallelism within NVLink ends earlier than usual; see the notes of the catalogue."""
