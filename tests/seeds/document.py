@@ -37,12 +37,19 @@ from inferencefleet.physics.seed_question import SeedQuestion
 from inferencefleet.physics.seed_sizing import sizing_chain
 
 question = SeedQuestion(
-    model=model("meta-llama/Llama-3.1-8B-Instruct"), gpu=gpu("H100-SXM"), requests_per_s=50, context_tokens=8000,
-    output_tokens=256, batch=48, step_s=0.018, nominal_parameters=8e9, nominal_memory_bytes=80e9,
+    model=model("meta-llama/Llama-3.1-8B-Instruct"),
+    gpu=gpu("H100-SXM"),
+    requests_per_s=50,
+    context_tokens=8000,
+    output_tokens=256,
+    batch=48,
+    step_s=0.018,
+    nominal_parameters=8e9,
+    nominal_memory_bytes=80e9,
 )
-sizing_chain(question, mode="seed").replicas     # 7, step by step as printed
+sizing_chain(question, mode="seed").replicas  # 7, step by step as printed
 sizing_chain(question, mode="physics").replicas  # about 24, by the model the operator plans with
-sizing_chain(question).broken                    # why: the step time is below the roofline, and prefill is left out
+sizing_chain(question).broken  # why: the step time is below the roofline, and prefill is left out
 ```
 
 ```

@@ -118,7 +118,7 @@ def test_a_batch_that_real_memory_does_not_hold_is_named() -> None:
 
 
 def test_more_tokens_than_one_api_server_streams_are_named() -> None:
-    question = replace(S2, context_tokens=1000, output_tokens=128, batch=256, step_s=0.020)
+    question = replace(S2, context_tokens=300, output_tokens=64, batch=512, step_s=0.020)
     holds, sentence = assumption(seed_sizing(question), "host")
     assert not holds
     assert "exceed the" in sentence

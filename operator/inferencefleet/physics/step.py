@@ -10,8 +10,8 @@
     all-reduce       2 a layer: latency + 2 (tp - 1) / tp * m h 2 bytes / link bandwidth
     overhead         step + layers + MoE layers + sequences
 
-A step with more tokens than the largest captured CUDA graph is launched kernel by kernel: smax8(all but attention, layers
-x launch time).
+A step with more tokens than the largest captured CUDA graph is launched kernel by kernel: smax8(all but attention,
+layers x launch time).
 """
 
 from __future__ import annotations

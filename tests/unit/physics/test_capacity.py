@@ -77,7 +77,7 @@ def test_every_slo_holds_at_capacity() -> None:
         (shape(), (slo("e2e", 50, 3.0),), Limit.E2E),
         (shape(tensor_parallel=1, weights="fp8"), (), Limit.KV_MEMORY),
         (shape(max_num_seqs=16), (), Limit.MAX_SEQS),
-        (shape("Qwen/Qwen3-0.6B", tensor_parallel=1), (), Limit.HOST),
+        (shape("Qwen/Qwen3-0.6B", "B200", max_num_seqs=1024, cuda_graph_tokens=8192), (), Limit.HOST),
     ],
 )
 def test_each_limit_can_bind_and_says_so(replica: object, slos: tuple[Slo, ...], binding: Limit) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from inferencefleet.catalog import gpu, gpus
-from inferencefleet.domain.capacity import Limit, ReplicaCapacity
+from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.tensor_parallel import Question, choose
@@ -66,18 +66,22 @@ def test_without_nvlink_one_gpu_is_chosen_wherever_one_serves(name: str) -> None
     assert found.tensor_parallel == 1
 
 
+def small_model(gpu_name: str = "H100-SXM", tensor_parallel: int = 1) -> ReplicaShape:
+    return shape("Qwen/Qwen3-0.6B", gpu_name, tensor_parallel, max_num_seqs=512, cuda_graph_tokens=8192)
+
+
 def test_the_host_caps_a_small_model_whatever_the_gpu_and_however_many() -> None:
     for name, size in (("H100-SXM", 1), ("H100-SXM", 2), ("B200", 1), ("H200-SXM", 1)):
-        found = replica_capacity(shape("Qwen/Qwen3-0.6B", name, size), chat(), ())
+        found = replica_capacity(small_model(name, size), chat(prompt=50), ())
         assert found.binding is Limit.HOST, name
-        assert found.requests_per_s == pytest.approx(7000 / 250)
-        assert "One API server process streams about 7,000 tokens/s" in found.sentence
+        assert found.requests_per_s == pytest.approx(25_000 / 250)
+        assert "One API server process streams about 25,000 tokens/s" in found.sentence
 
 
-def test_the_host_answers_a_hundred_requests_a_second_however_short() -> None:
-    found = replica_capacity(shape("Qwen/Qwen3-0.6B", "H100-SXM", 1), chat(prompt=50, output=4), ())
-    assert found.limits_requests_per_s[Limit.HOST] == 100
-    assert found.requests_per_s <= 100
+def test_the_host_answers_180_requests_a_second_however_short() -> None:
+    found = replica_capacity(small_model(), chat(prompt=50, output=4), ())
+    assert found.limits_requests_per_s[Limit.HOST] == 180
+    assert found.requests_per_s <= 180
 
 
 def test_a_large_model_never_meets_the_host() -> None:
@@ -88,8 +92,7 @@ def test_a_large_model_never_meets_the_host() -> None:
 
 def test_a_host_bound_replica_does_not_gain_from_a_looser_target() -> None:
     tight, loose = (
-        replica_capacity(shape("Qwen/Qwen3-0.6B", "H100-SXM", 1), chat(), (slo("itl", 95, target),))
-        for target in (0.1, 1.0)
+        replica_capacity(small_model(), chat(prompt=50), (slo("itl", 95, target),)) for target in (0.1, 1.0)
     )
     assert tight.binding is loose.binding is Limit.HOST
     assert tight.requests_per_s == loose.requests_per_s

@@ -15,10 +15,15 @@ from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.sensitivity import NOISE, sensitivities
 from tests.unit.physics.shapes import CHAT_SLOS, chat, shape, slo
 
-ITL_BOUND = (shape(), chat(), CHAT_SLOS)
+# Steps of all sizes replayed from CUDA graphs: where they end, capacity has a kink and no slope.
+ITL_BOUND = (shape(cuda_graph_tokens=16384), chat(), CHAT_SLOS)
 KV_BOUND = (shape("Qwen/Qwen3-32B", "H100-SXM", 1, "fp8"), chat(), ())
 SLOT_BOUND = (shape(max_num_seqs=16), chat(), ())
-HOST_BOUND = (shape("Qwen/Qwen3-0.6B", tensor_parallel=1), chat(), ())
+HOST_BOUND = (
+    shape("Qwen/Qwen3-0.6B", tensor_parallel=1, max_num_seqs=512, cuda_graph_tokens=8192),
+    chat(prompt=50),
+    (),
+)
 CONSTANTS = ("k_mem", "k_cmp", "k_ovh")
 Question = tuple[ReplicaShape, LengthMix, Sequence[Slo]]
 
@@ -152,7 +157,7 @@ def test_the_widest_replica_is_asked_with_fewer_gpus_and_a_slice_not_at_all() ->
 
 
 def test_a_change_that_ends_service_says_why() -> None:
-    question = (shape(tensor_parallel=8), chat(), (slo("itl", 50, 0.0095),))
+    question = (shape(tensor_parallel=8), chat(), (slo("itl", 50, 0.0080),))
     assert replica_capacity(*question).serves
     first = sensitivities(*question)[0]
     assert (first.input, first.ratio, first.elasticity) == ("tensor_parallel", 0, None)
@@ -176,7 +181,8 @@ def test_of_a_replica_that_cannot_serve_what_makes_it_serve_comes_first() -> Non
 
 
 def test_speculation_can_be_left_out() -> None:
-    drafted = replace(shape(), speculation=Speculation(draft_tokens=4, acceptance=0.1, draft_cost_ratio=0.1))
+    speculation = Speculation(draft_tokens=4, acceptance=0.1, draft_cost_ratio=0.1)
+    drafted = replace(ITL_BOUND[0], speculation=speculation)
     found = by_input((drafted, chat(), CHAT_SLOS))["speculation"]
     assert found.requests_per_s == replica_capacity(*ITL_BOUND).requests_per_s
     assert "speculation" not in by_input(ITL_BOUND)

@@ -87,7 +87,7 @@ def test_a_step_too_large_for_a_cuda_graph_waits_for_the_host_to_launch_it() -> 
     step = StepModel(SHAPES["one gpu"])
     captured, launched = step.terms(128, 128 * 236, 384), step.terms(128, 128 * 236, 385)
     assert captured["launch"] == 0
-    # vLLM 0.11 on H100 with 192 sequences and three prompts of 201 tokens in a step: 26 ms (inference-perf, KubeCon 2025).
+    # vLLM 0.11 on H100, 192 sequences and three prompts of 201 tokens in a step: 26 ms (inference-perf, KubeCon 2025).
     assert step.seconds(192, 192 * 233, 583) == pytest.approx(0.026, rel=0.08)
     assert sum(captured.values()) < 0.75 * sum(launched.values())
     assert launched["launch"] > 0.3 * sum(launched.values())
