@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.accuracy_parts.metrics import summary
@@ -22,6 +23,17 @@ ERRORS = (
 OVERLOAD = 0.95
 KV = 0.04
 COVERAGE = (0.75, 0.85)
+
+
+OVERLOADS = MappingProxyType(
+    {
+        "vLLM, uncalibrated": "uncalibrated, vLLM",
+        "vLLM, calibrated": "calibrated on the lowest rates, the others, vLLM",
+        "all engines, uncalibrated": "uncalibrated, all",
+        "all engines, calibrated": "calibrated on the lowest rates, the others",
+    }
+)
+"""Row of the table of aims -> row of the overload table."""
 
 
 def aims(study: Study, figures: Mapping[str, Mapping[str, Any]]) -> tuple[list[str | Table], dict[str, Any]]:
@@ -44,12 +56,10 @@ def aims(study: Study, figures: Mapping[str, Mapping[str, Any]]) -> tuple[list[s
             values = {side: (one.median, one.rows) for side, one in found.items()}
             label = f"{quantity.upper()} error, median, {kind}, {name}"
             add(label, f"at most {share(aim)}", values, lambda value, aim=aim: value <= aim)
-    for label, key in (("uncalibrated", "uncalibrated, all"),
-                       ("calibrated", "calibrated on the lowest rates, the others")):  # fmt: skip
+    for label, key in OVERLOADS.items():
         one = figures.get("Overload", {}).get(key)
         values = {"all": (one["right"], one["runs"])} if one else {}
-        add(f"overload told right, all engines, {label}", f"at least {share(OVERLOAD)}", values,
-            lambda value: value >= OVERLOAD)  # fmt: skip
+        add(f"overload told right, {label}", f"at least {share(OVERLOAD)}", values, lambda value: value >= OVERLOAD)
     memory = next(iter(figures.get("Memory and start-up", {}).values()), None)
     values = {"all": (memory["kv"]["median"], memory["kv"]["rows"])} if memory else {}
     add("KV capacity error, median", f"at most {share(KV)}", values, lambda value: value <= KV)

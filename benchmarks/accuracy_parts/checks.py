@@ -35,6 +35,10 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
         ("uncalibrated, vLLM", [row for row in study.open if row.case.family == "vllm"]),
         ("uncalibrated, the rows below", _same(study.rescored_open, study.open)),
         ("calibrated on the lowest rates, the others", study.rescored_open),
+        (
+            "calibrated on the lowest rates, the others, vLLM",
+            [row for row in study.rescored_open if row.case.family == "vllm"],
+        ),
         ("uncalibrated, stand-ins (speculative decoding, unnamed format, ...)", study.stand_ins),
     ):
         found = study.verdicts(rows)
@@ -45,7 +49,7 @@ def overload(study: Study) -> tuple[Parts, dict[str, Any]]:
                       "missed": counts.missed}  # fmt: skip
         lines.append([name, str(counts.runs), str(counts.stable_right), str(counts.overload_right),
                       str(counts.false_alarms), str(counts.missed), share(counts.accuracy)])  # fmt: skip
-        if name != "uncalibrated, vLLM":
+        if not name.endswith("vLLM"):
             wrong += [_mistake(name, verdict) for verdict in found if not verdict.right]
     if not lines:
         return ["No open-loop rows that can be judged."], {}

@@ -87,9 +87,7 @@ def key_of(manifest: Manifest) -> FleetKey:
     return FleetKey(str(metadata["namespace"]), str(metadata["name"]))
 
 
-def _pools(
-    manifests: tuple[Manifest, ...], catalogue: Catalogue
-) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
+def _pools(manifests: tuple[Manifest, ...], catalogue: Catalogue) -> tuple[tuple[Pool, ...], tuple[BrokenPool, ...]]:
     pools: dict[_Nodes, Pool] = {}
     broken = []
     for manifest in sorted(manifests, key=_age):
