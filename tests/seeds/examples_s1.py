@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.economics.break_even import OwnGpus, break_even
 from inferencefleet.economics.budget import Budget, Workload, roll_up
 from inferencefleet.economics.dollars import (
@@ -71,7 +72,7 @@ def d1_saving() -> float:
     return tokens / tokens_per_usd(68, 2.99) - tokens / tokens_per_usd(61, 1.99)
 
 
-def d2_fit(memory_gb: float, weights) -> str:  # type: ignore[no-untyped-def]
+def d2_fit(memory_gb: float, weights: NumberFormat) -> str:
     return yes(quick_fit(nominal_weights_bytes(8e9, weights), memory_gb * 1e9).fits)
 
 

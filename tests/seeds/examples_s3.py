@@ -11,7 +11,7 @@ from inferencefleet.economics.dollars import (
     usd_per_million_tokens,
 )
 from inferencefleet.physics.cold_start import cold_start_s
-from inferencefleet.physics.kv import layer_bytes_per_token, sequence_bytes
+from inferencefleet.physics.kv import bytes_per_token, sequence_bytes
 from inferencefleet.physics.memory import GIB, memory_budget
 from inferencefleet.physics.quick import (
     batch_one_tokens_per_s,
@@ -44,7 +44,7 @@ def kv_8b_bytes(all_heads: bool) -> float:
     """KV cache of one sequence of 4,096 tokens of Llama-3-8B in fp16."""
     spec = shape(LLAMA_8B, "A100-SXM").model
     spec = with_all_heads_cached(spec) if all_heads else spec
-    return 4096 * spec.layers * layer_bytes_per_token(spec, BF16)
+    return 4096 * bytes_per_token(spec, BF16)
 
 
 RECORDS: tuple[Record, ...] = (

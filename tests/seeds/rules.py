@@ -13,9 +13,10 @@ from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, Speculation
 from inferencefleet.domain.fleet import ScalingTerms, SpotPolicy, SpotTerms
 from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.physics.capacity import replica_capacity
-from inferencefleet.physics.kv import layer_bytes_per_token
+from inferencefleet.physics.kv import bytes_per_token
 from inferencefleet.physics.lengths import lognormal_mix
 from inferencefleet.physics.quick import model_flops_utilisation
 from inferencefleet.physics.speculation import LEAST_ACCEPTANCE, MOST_CONCURRENT, warnings
@@ -244,8 +245,8 @@ RULES: tuple[Rule, ...] = (
         stance=Stance.USED,
         ours="spec.model.kvCache: fp8. Not the default: it costs some quality.",
         check=lambda: (
-            layer_bytes_per_token(shape(LLAMA_8B, "L40S").model, BF16)
-            == 2 * layer_bytes_per_token(shape(LLAMA_8B, "L40S").model, FP8)
+            bytes_per_token(shape(LLAMA_8B, "L40S").model, BF16)
+            == 2 * bytes_per_token(shape(LLAMA_8B, "L40S").model, FP8)
         ),
     ),
     Rule(
@@ -317,7 +318,7 @@ def _least(metadata: list[object]) -> int | None:
     return next((mark.ge for mark in metadata if hasattr(mark, "ge")), None)
 
 
-def _rate(lengths) -> float:  # type: ignore[no-untyped-def]
+def _rate(lengths: LengthMix) -> float:
     slos = (Slo(metric=SloMetric.TTFT, percentile=95, target_s=0.3),)
     return replica_capacity(shape(LLAMA_8B, "H100-SXM"), lengths, slos).requests_per_s
 

@@ -8,6 +8,7 @@ import pytest
 
 from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import Limit
+from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.quick import nominal_weights_bytes, roofline_s
@@ -43,7 +44,9 @@ def test_a_quoted_gpu_agrees_with_the_catalogue_or_says_why_not(row: QuotedGpu) 
 
 
 @pytest.mark.parametrize(("billions", "weights", "gigabytes"), QUANTISED_GB)
-def test_the_quantisation_table_is_parameters_times_bits(billions: float, weights, gigabytes: float) -> None:  # type: ignore[no-untyped-def]
+def test_the_quantisation_table_is_parameters_times_bits(
+    billions: float, weights: NumberFormat, gigabytes: float
+) -> None:
     assert nominal_weights_bytes(billions * 1e9, weights) / 1e9 == pytest.approx(gigabytes, rel=0.003)
 
 

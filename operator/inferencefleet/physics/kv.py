@@ -19,21 +19,6 @@ def bytes_per_token(model: ModelSpec, kv_cache: NumberFormat) -> float:
     return sum(group.layers * _held(group, kv_cache) for group in attention_groups(model))
 
 
-def layer_bytes_per_token(model: ModelSpec, kv_cache: NumberFormat) -> float:
-    """Bytes of one token in one attention layer of the most frequent kind, one copy."""
-    most = max(attention_groups(model), key=lambda group: (group.cached_elements > 0, group.layers))
-    return _held(most, kv_cache)
-
-
-def replication(model: ModelSpec, tensor_parallel: int) -> float:
-    """How many copies of the KV cache a tensor-parallel group holds.
-
-    Heads are split, so there is one copy until there are more GPUs than KV heads. The MLA latent has no heads to
-    split and is copied to every GPU.
-    """
-    return _copies(1 if model.mla is not None else model.kv_heads, tensor_parallel)
-
-
 def full_bytes_per_token(shape: ReplicaShape) -> float:
     """Bytes a token holds in the layers whose cache grows with the context, all copies."""
     return _held_by(shape, AttentionKind.FULL)
@@ -106,4 +91,9 @@ def _held_by(shape: ReplicaShape, kind: AttentionKind) -> float:
 
 
 def _copies(kv_heads: int, tensor_parallel: int) -> float:
+    """How many copies of its cache a tensor-parallel group holds.
+
+    Heads are split, so there is one copy until there are more GPUs than KV heads. The MLA latent counts as one head:
+    it is copied to every GPU.
+    """
     return max(1.0, tensor_parallel / kv_heads)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.step import StepModel
 
 Floats = NDArray[np.float64]
@@ -54,10 +53,3 @@ def extension_s(
     full = step.shared_array(seqs, room) - base
     shared = (chunks - 1) * full + step.shared_array(seqs, last) - base
     return np.asarray(shared + step.prompt_attention_array(prompt - new, new))
-
-
-def mean_attended_tokens(lengths: LengthMix) -> float:
-    """Mean context that one prefilled token attends to: cached prefix plus half of the new tokens."""
-    new = new_tokens(lengths.prompt_tokens, lengths.prefix_hit_ratio)
-    cached = lengths.prompt_tokens - new
-    return float((new * (cached + new / 2)).sum() / new.sum())

@@ -42,11 +42,6 @@ def drafting_share(speculation: Speculation | None) -> float:
     return 0.0 if speculation is None else speculation.draft_tokens * speculation.draft_cost_ratio
 
 
-def tpot_s(itl_s: float, speculation: Speculation | None) -> float:
-    """Mean time per output token where `itl_s` is the time between steps, which is what vLLM's ITL metric shows."""
-    return itl_s / tokens_per_step(speculation)
-
-
 def prompt_lookup(tokens: int, acceptance: float) -> Speculation:
     """N-gram drafts: found in the prompt, at no cost worth counting."""
     return Speculation(draft_tokens=tokens, acceptance=acceptance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +79,7 @@ def test_a_blend_lies_between_its_two_prices(share: float, small: float, large: 
         (lambda: tokens_per_s_per_gb(10, 0), "memory_bytes"),
     ],
 )
-def test_a_value_without_meaning_is_refused_by_name(call, field: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_value_without_meaning_is_refused_by_name(call: Callable[[], float], field: str) -> None:
     with pytest.raises(ValueError, match=rf"^{field} = .*must be .*; "):
         call()
 

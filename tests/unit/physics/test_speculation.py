@@ -18,7 +18,6 @@ from inferencefleet.physics.speculation import (
     drafting_share,
     prompt_lookup,
     tokens_per_step,
-    tpot_s,
     verified_tokens,
     warnings,
     with_drafter,
@@ -54,7 +53,6 @@ def test_a_step_gives_one_token_when_nothing_is_accepted_and_all_when_everything
 def test_without_speculation_a_step_verifies_one_token_and_drafts_none() -> None:
     assert (verified_tokens(None), drafting_share(None)) == (1, 0.0)
     assert (verified_tokens(EAGLE), drafting_share(EAGLE)) == (5, pytest.approx(0.2))
-    assert tpot_s(0.02, None) == 0.02
 
 
 def test_drafting_costs_its_share_of_a_plain_step_on_top_of_the_verification() -> None:
@@ -87,7 +85,7 @@ def test_one_step_and_many_steps_agree(speculation: Speculation, seqs: float) ->
 def test_few_requests_are_answered_sooner_and_many_gain_nothing() -> None:
     plain, fast = shape(), drafted(FREE)
     seconds = [
-        tpot_s(float(StepModel(each).seconds(seqs, seqs * 1000.0)), each.speculation)
+        StepModel(each).seconds(seqs, seqs * 1000.0) / tokens_per_step(each.speculation)
         for seqs in (1.0, 250.0)
         for each in (plain, fast)
     ]

@@ -5,7 +5,7 @@ import pytest
 
 from inferencefleet.catalog import model
 from inferencefleet.domain.hardware import NumberFormat
-from inferencefleet.physics.kv import replication, sequence_bytes
+from inferencefleet.physics.kv import bytes_per_token, full_bytes_per_token, sequence_bytes
 from inferencefleet.physics.memory import GIB, memory_budget, missing_bytes
 from inferencefleet.physics.weights import dense_format, parameters, weights_bytes
 from tests.unit.physics.shapes import shape
@@ -49,13 +49,19 @@ def test_one_gpu_has_room_for_30k_tokens_of_qwen3_32b_and_two_for_ten_times_as_m
     assert 280_000 < two < 330_000
 
 
-def test_kv_heads_are_copied_once_there_are_more_gpus_than_heads() -> None:
-    assert replication(model("Qwen/Qwen3-235B-A22B"), 4) == 1
-    assert replication(model("Qwen/Qwen3-235B-A22B"), 8) == 2
-
-
-def test_the_latent_of_multi_head_latent_attention_is_copied_to_every_gpu() -> None:
-    assert replication(model("deepseek-ai/DeepSeek-V3"), 8) == 8
+@pytest.mark.parametrize(
+    ("id", "gpus", "copies"),
+    [
+        ("Qwen/Qwen3-235B-A22B", 4, 1),
+        ("Qwen/Qwen3-235B-A22B", 8, 2),
+        ("deepseek-ai/DeepSeek-V3", 8, 8),
+    ],
+)
+def test_kv_heads_are_copied_once_there_are_more_gpus_than_heads_and_a_latent_to_every_gpu(
+    id: str, gpus: int, copies: int
+) -> None:
+    held = full_bytes_per_token(shape(id, tensor_parallel=gpus))
+    assert held == copies * bytes_per_token(model(id), NumberFormat.BF16)
 
 
 def test_an_fp8_cache_holds_twice_the_tokens() -> None:
