@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from inferencefleet.economics.price_tiers import QUOTED_TIERS
+from tests.seeds.price_tiers import QUOTED_TIERS
 from tests.seeds.record import SOURCES, Figure, Record, Value
 from tests.seeds.records import EXAMPLES, FORMULAS
 from tests.seeds.rules import METRICS, RULES, WARNINGS, Stance
@@ -81,7 +81,7 @@ prefills.
 TIERS = """### Price tiers
 
 Share of the on-demand price, and notice before spot is taken. AWS gives 2 minutes, GCP about 30 seconds, so the notice
-is a field of the pool. Data: `economics/price_tiers.py`.
+is a field of the pool.
 """
 DEFAULTS = """### Golden defaults of S3
 

@@ -14,6 +14,7 @@ from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.quick import nominal_weights_bytes, roofline_s
 from inferencefleet.physics.step import step_time_s
 from inferencefleet.physics.weights import weights_bytes
+from tests.seeds.price_tiers import QUOTED_TIERS
 from tests.seeds.shapes import BF16, LLAMA_70B, fixed, shape
 from tests.seeds.tables import (
     BENCHMARKS,
@@ -105,3 +106,7 @@ def test_sources_disagree_on_prices_by_a_factor_of_two_and_more() -> None:
             low, high = spans.get(row.gpu, (1e9, 0.0))
             spans[row.gpu] = (min(low, row.usd_per_hour[0]), max(high, row.usd_per_hour[1]))
     assert all(spans[name][1] / spans[name][0] >= 2 for name in ("A100-SXM", "H100-SXM", "L40S"))
+
+
+def test_every_quoted_price_tier_is_at_most_the_price_on_demand() -> None:
+    assert all(0 < tier.low <= tier.high <= 1 for tier in QUOTED_TIERS)

@@ -22,7 +22,6 @@ from inferencefleet.economics.dollars import (
     usd_per_month,
     usd_per_request,
 )
-from inferencefleet.economics.price_tiers import QUOTED_TIERS, quoted_tiers
 
 PRICE = st.floats(0.01, 1000)
 SPEED = st.floats(0.1, 1e6)
@@ -113,14 +112,3 @@ def test_an_empty_budget_costs_nothing() -> None:
 def test_a_negative_workload_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="workload 'chat': gpus = -1"):
         a_workload("chat", "inference", -1, 730)
-
-
-def test_every_quoted_tier_names_its_source_and_a_range() -> None:
-    assert all("as quoted" in tier.source for tier in QUOTED_TIERS)
-    assert all(0 < tier.low <= tier.high <= 1 for tier in QUOTED_TIERS)
-    assert quoted_tiers("Spot")[0].usd_per_gpu_hour(4.0) == (1.0, 1.6)
-
-
-def test_an_unknown_capacity_type_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match="OnDemand, Reserved, Spot"):
-        quoted_tiers("spot")
