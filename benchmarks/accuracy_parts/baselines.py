@@ -17,9 +17,8 @@ import numpy as np
 
 from benchmarks.accuracy_parts.cases import Case
 from benchmarks.accuracy_parts.measured import measured
-from inferencefleet.domain.capacity import ReplicaShape
-from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.kv import sequence_bytes
+from inferencefleet.physics.quick import peak_bytes_per_s, peak_flop_per_s
 from inferencefleet.physics.weights import parameters, weights_bytes
 
 MBU, MFU = 0.7, 0.5
@@ -35,19 +34,19 @@ class Guess:
 
 def weights_over_bandwidth(case: Case) -> Guess:
     shape = case.shape
-    bandwidth = shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s
+    bandwidth = peak_bytes_per_s(shape)
     work = 2 * parameters(shape.model).active * case.lengths.mean_prompt_tokens
-    return Guess(itl_s=weights_bytes(shape.model, shape.weights) / bandwidth, ttft_s=work / peak_flops(shape))
+    return Guess(itl_s=weights_bytes(shape.model, shape.weights) / bandwidth, ttft_s=work / peak_flop_per_s(shape))
 
 
 def constant_utilisation(case: Case, batch: float) -> Guess:
     """`batch` sequences decode together, halfway through their outputs."""
     shape, lengths = case.shape, case.lengths
-    bandwidth = shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s
+    bandwidth = peak_bytes_per_s(shape)
     context = lengths.mean_prompt_tokens + lengths.mean_output_tokens / 2
     read = weights_bytes(shape.model, shape.weights) + batch * float(sequence_bytes(shape, context))
     active = 2 * parameters(shape.model).active
-    compute = MFU * peak_flops(shape)
+    compute = MFU * peak_flop_per_s(shape)
     return Guess(
         itl_s=max(read / (MBU * bandwidth), active * batch / compute),
         ttft_s=active * lengths.mean_prompt_tokens / compute,
@@ -87,12 +86,6 @@ def linear_law(points: Sequence[Case], batches: Sequence[float]) -> LinearLaw | 
         gamma_s=None if first is None else first[0],
         delta_s=0.0 if first is None else first[1],
     )
-
-
-def peak_flops(shape: ReplicaShape) -> float:
-    """Datasheet FLOP/s of the replica in the format of its weights, bf16 where there is none."""
-    peak = shape.gpu.peak_flops
-    return shape.tensor_parallel * peak.get(shape.weights, peak[NumberFormat.BF16])
 
 
 def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:

@@ -114,3 +114,7 @@ class GpuSpec:
     def computes_in(self, weights: NumberFormat) -> bool:
         """Whether tensor cores take this format; if not, weights only are kept in it and products run in bf16."""
         return weights in self.peak_flops
+
+    def peak_flop_per_s(self, weights: NumberFormat) -> float:
+        """Dense peak of products with weights in this format."""
+        return self.peak_flops[weights if self.computes_in(weights) else NumberFormat.BF16]

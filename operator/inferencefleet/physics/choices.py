@@ -52,7 +52,7 @@ def _other_weights(shape: ReplicaShape) -> NumberFormat:
     """The next smaller format, and the next larger one for the smallest."""
     if shape.weights is NumberFormat.BF16 or shape.weights in FOUR_BIT:
         return NumberFormat.FP8
-    return NumberFormat.NVFP4 if NumberFormat.NVFP4 in shape.gpu.peak_flops else NumberFormat.INT4
+    return NumberFormat.NVFP4 if shape.gpu.computes_in(NumberFormat.NVFP4) else NumberFormat.INT4
 
 
 def _flags(case: Case) -> Iterator[Change]:

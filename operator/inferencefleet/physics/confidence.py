@@ -51,7 +51,7 @@ def doubts(shape: ReplicaShape) -> Iterator[Doubt]:
         yield Confidence.LOW, f"The kernel efficiencies of {gpu.name} are those of a related GPU."
     if gpu.confidence is DataConfidence.DATASHEET:
         yield Confidence.LOW, f"Of {gpu.name} only the datasheet is known; what kernels reach of its peaks is a guess."
-    if shape.weights not in gpu.peak_flops and shape.weights not in _FORMATS_MEASURED_WEIGHT_ONLY:
+    if not gpu.computes_in(shape.weights) and shape.weights not in _FORMATS_MEASURED_WEIGHT_ONLY:
         yield (
             Confidence.LOW,
             f"{gpu.name} has no tensor cores for {shape.weights}: weights are unpacked to bf16 for each product, and "

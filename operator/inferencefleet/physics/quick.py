@@ -85,7 +85,7 @@ def decode_floor_s(shape: ReplicaShape, seqs: float = 1.0, context_tokens: float
     This is the roofline at 100 % of the datasheet bandwidth. It leaves out arithmetic, launches and all-reduces.
     """
     read = least_weights_read_bytes(shape.model, shape.weights) + seqs * float(sequence_bytes(shape, context_tokens))
-    return roofline_s(read, shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s)
+    return roofline_s(read, peak_bytes_per_s(shape))
 
 
 def batch_one_tokens_per_s(shape: ReplicaShape, context_tokens: float = 0.0) -> float:
@@ -104,6 +104,14 @@ def model_flops_utilisation(shape: ReplicaShape, tokens_per_s: float) -> float:
     Attention to the context is not counted, as is usual for MFU. Decoding reads memory most of the time: 0.05 to 0.3
     is normal there and no sign of waste; only prefill comes near the peak.
     """
-    peaks = shape.gpu.peak_flops
-    peak = shape.tensor_parallel * peaks.get(shape.weights, peaks[NumberFormat.BF16])
-    return 2.0 * parameters(shape.model).active * tokens_per_s / peak
+    return 2.0 * parameters(shape.model).active * tokens_per_s / peak_flop_per_s(shape)
+
+
+def peak_flop_per_s(shape: ReplicaShape) -> float:
+    """Dense datasheet FLOP/s of a replica's GPUs together, in its weight format or bf16 without tensor cores for it."""
+    return shape.tensor_parallel * shape.gpu.peak_flop_per_s(shape.weights)
+
+
+def peak_bytes_per_s(shape: ReplicaShape) -> float:
+    """Datasheet memory bandwidth of a replica's GPUs together."""
+    return shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s

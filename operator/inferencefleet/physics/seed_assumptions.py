@@ -10,7 +10,7 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import GIB, memory_budget
 from inferencefleet.physics.prefill import chunk_budget, extension_s
-from inferencefleet.physics.quick import concurrency_ceiling, decode_floor_s, roofline_s
+from inferencefleet.physics.quick import concurrency_ceiling, decode_floor_s, peak_bytes_per_s, roofline_s
 from inferencefleet.physics.residence import resident_context_tokens
 from inferencefleet.physics.seed_question import SeedQuestion
 from inferencefleet.physics.step import StepModel
@@ -114,7 +114,7 @@ def _step_time(
     context = resident_context_tokens(lengths)[0]
     bound = decode_floor_s(shape, batch, context)
     modelled = step.seconds(batch, batch * context)
-    bandwidth = shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s
+    bandwidth = peak_bytes_per_s(shape)
     own = roofline_s(figures.weights_bytes + batch * figures.kv_bytes, bandwidth)
     sizes = f"{figures.weights_bytes / 1e9:.1f} GB + {batch:g} x {figures.kv_bytes / 1e9:.2f} GB"
     given = f"a decode step of {question.step_s * 1e3:.3g} ms for {batch:g} sequences"

@@ -86,7 +86,7 @@ class StepModel:
         efficiency = efficiency_of(gpu, dense)
         linear_bytes = count.dense * BYTES_PER_WEIGHT[dense]
         self._linear_memory4 = (linear_bytes / (bandwidth * efficiency.bandwidth)) ** 4
-        self._linear_compute = 2 * count.dense / (compute * gpu.peak_flops.get(dense, bf16) * efficiency.compute)
+        self._linear_compute = 2 * count.dense / (compute * gpu.peak_flop_per_s(dense) * efficiency.compute)
 
         head_rate = efficiency_of(gpu, NumberFormat.BF16).bandwidth
         self._head_memory = 2 * count.head / (bandwidth * head_rate)
@@ -95,7 +95,7 @@ class StepModel:
         self._expert_memory = self._expert_compute = self._expert_miss_log = 0.0
         if model.moe:
             efficiency = efficiency_of(gpu, shape.weights)
-            peak = gpu.peak_flops.get(shape.weights, bf16)
+            peak = gpu.peak_flop_per_s(shape.weights)
             share = model.moe.experts_per_token / model.moe.experts
             expert_bytes = count.experts * BYTES_PER_WEIGHT[shape.weights]
             if shape.weights is NumberFormat.MXFP4:

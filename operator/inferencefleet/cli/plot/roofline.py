@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inferencefleet.domain.capacity import ReplicaShape, Scales
-from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import memory_budget
-from inferencefleet.physics.quick import least_weights_read_bytes
+from inferencefleet.physics.quick import least_weights_read_bytes, peak_bytes_per_s, peak_flop_per_s
 from inferencefleet.physics.residence import resident_context_tokens
 from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.weights import parameters
@@ -53,36 +52,21 @@ def roofline(shape: ReplicaShape, lengths: LengthMix, scales: Scales) -> Rooflin
     context = resident_context_tokens(lengths)[0]
     held = float(sequence_bytes(shape, context))
     most = min(float(shape.limits.max_num_seqs), max(1.0, memory_budget(shape).kv_cache_bytes / held))
-    points = []
-    for batch in BATCHES:
-        if batch <= most:
-            read = least_weights_read_bytes(shape.model, shape.weights, batch) + batch * held
-            flop = 2 * active * batch
-            seconds = step.seconds(batch, batch * context)
-            points.append(
-                Point(
-                    label=f"{batch}",
-                    kind="decode",
-                    intensity_flop_per_byte=flop / read,
-                    flop_per_s=flop / seconds,
-                )
-            )
-    for chunk in CHUNKS:
-        if chunk <= shape.limits.max_num_batched_tokens:
-            flop = 2 * active * chunk
-            read = least_weights_read_bytes(shape.model, shape.weights, chunk)
-            seconds = step.seconds(0, 0, chunk, chunk / 2)
-            points.append(
-                Point(
-                    label=f"{chunk}",
-                    kind="prefill",
-                    intensity_flop_per_byte=flop / read,
-                    flop_per_s=flop / seconds,
-                )
-            )
-    peaks = shape.gpu.peak_flops
+
+    def point(kind: str, tokens: int, cache_bytes: float, seconds: float) -> Point:
+        flop = 2 * active * tokens
+        read = least_weights_read_bytes(shape.model, shape.weights, tokens) + cache_bytes
+        return Point(label=f"{tokens}", kind=kind, intensity_flop_per_byte=flop / read, flop_per_s=flop / seconds)
+
+    points = [
+        point("decode", batch, batch * held, step.seconds(batch, batch * context)) for batch in BATCHES if batch <= most
+    ] + [
+        point("prefill", chunk, 0.0, step.seconds(0, 0, chunk, chunk / 2))
+        for chunk in CHUNKS
+        if chunk <= shape.limits.max_num_batched_tokens
+    ]
     return Roofline(
-        bandwidth_bytes_per_s=shape.tensor_parallel * shape.gpu.bandwidth_bytes_per_s,
-        peak_flop_per_s=shape.tensor_parallel * peaks.get(shape.weights, peaks[NumberFormat.BF16]),
+        bandwidth_bytes_per_s=peak_bytes_per_s(shape),
+        peak_flop_per_s=peak_flop_per_s(shape),
         points=tuple(points),
     )
