@@ -51,14 +51,10 @@ class Queue:
     residence: Floats
     """From each point to the next: seqs, their difference, residence and its slope, (4, replicas, points - 1)."""
 
-    def seqs_at(self, rate: Floats) -> Floats:
-        """Mean number of resident requests at rates of shape (replicas, r)."""
+    def seqs_at(self, rate: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """The grid point below rates of shape (replicas, 1) and the mean number of resident requests there."""
         low, share = self._place(rate)
-        return _mixed(self.levels, low, share)[..., 0]
-
-    def below(self, rate: Floats) -> NDArray[np.intp]:
-        """The grid point below each rate of shape (replicas, r)."""
-        return self._place(rate)[0]
+        return low[:, 0], _mixed(self.grid.seqs[..., None], low, share)[..., 0]
 
     def _place(self, rate: Floats) -> tuple[NDArray[np.intp], Floats]:
         """The grid point below each rate and the way to the next, with residence linear in between."""
@@ -81,26 +77,30 @@ class Queue:
         budget = np.maximum(1.0, np.minimum(mix.budget, mix.most_tokens - mix.verified * (1.0 + seqs)))
 
         # A prompt alone hides behind the reading of weights; one that shares its step with others does not.
-        shared = (full / budget)[..., None] * mix.new + self.attention_s
-        work = busy[..., None] * shared + (1.0 - busy)[..., None] * single
-        work = work + (decode / budget)[..., None] * mix.new
-        prefill = rate * (work * mix.share).sum(axis=-1)
+        work = ((busy * full + decode) / budget)[..., None] * mix.new
+        work += busy[..., None] * self.attention_s + (1.0 - busy)[..., None] * single
+        prefill = np.minimum(rate * np.vecdot(work, mix.share), 1.0)
         work = np.take(work, mix.group, axis=-1)
         waits = _waits(work, drawn.gaps / rate[..., None])
-        running = -np.expm1(-seqs)[..., None]
-        rest = (decode[..., None] * running) * drawn.phase
-        step = (full + decode)[..., None]
-        left = np.maximum(step - waits - work, step * drawn.room)
-        behind = np.minimum(np.minimum(prefill, 1.0)[..., None] * (waits + rest), left)
-        own = np.take(single + decode[..., None] * mix.cuts, mix.group, axis=-1)
-        ttft = self._admission(rate, seqs, swing, drawn.admission)
-        ttft = ttft + (waits + rest + behind + own)
+        # Until the prompts that share the own step are done; in place, for there are many arrivals.
+        left = np.add(waits, work, out=work)
+        np.subtract((full + decode)[..., None], left, out=left)
+        np.maximum(left, (full + decode)[..., None] * drawn.room, out=left)
+        waits += (decode * -np.expm1(-seqs))[..., None] * drawn.phase
+        np.minimum(left, prefill[..., None] * waits, out=left)
+        ttft = np.take(single + decode[..., None] * mix.cuts, mix.group, axis=-1)
+        ttft += waits
+        ttft += left
+        ttft += mix.host_s
+        admission = self._admission(rate, seqs, swing, drawn.admission)
+        if admission is not None:
+            ttft += admission
         return Arrivals(
             mix=mix,
             rate=rate,
             seqs=seqs,
             itl_mean_s=itl,
-            ttft_s=ttft + mix.host_s,
+            ttft_s=ttft,
             utilisation=rate / self.room.rate,
         )
 
@@ -117,8 +117,8 @@ class Queue:
             utilisation=np.zeros_like(grid.seqs[:, :1]),
         )
 
-    def _admission(self, rate: Floats, seqs: Floats, swing: Floats, levels: Floats) -> Floats:
-        """Waits for a slot or for KV cache: exponential where a request waits at all.
+    def _admission(self, rate: Floats, seqs: Floats, swing: Floats, levels: Floats) -> Floats | None:
+        """Waits for a slot or for KV cache, exponential where a request waits at all; None where nobody does.
 
         Below the limit the number of residents is about normal, above it geometric with the ratio of rate and what a
         full replica completes; the two masses give the chance of waiting. Lengths that vary make departures come in
@@ -133,9 +133,11 @@ class Queue:
         waiting = (above / (above + below))[..., None]
         log = np.log(np.maximum(waiting, 1e-300))
         if log.max() + levels.max() <= 0.0:
-            return np.zeros(1)  # nobody waits
-        longer = np.maximum(log + levels, 0.0)
-        return np.asarray(longer * (stretch / left)[..., None])
+            return None
+        longer = log + levels
+        np.maximum(longer, 0.0, out=longer)
+        longer *= (stretch / left)[..., None]
+        return longer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,7 +153,7 @@ class Arrivals:
 
     def ttft(self, levels: Floats, scale: float) -> Floats:
         """Percentiles, shape (replicas, r, levels)."""
-        return quantiles(self.ttft_s, levels) * scale
+        return np.asarray(quantiles(self.ttft_s, levels) * scale)
 
     def e2e(self, levels: Floats, scale: float) -> Floats:
         """The same of whole requests."""
@@ -211,6 +213,9 @@ def _normal_cdf(values: Floats) -> Floats:
 
 def _waits(work: Floats, gaps: Floats) -> Floats:
     """W(k+1) = max(0, W(k) + work(k) - gap(k)), as a running minimum: the same recursion without a loop."""
-    level = np.zeros_like(work)
-    np.cumsum((work - gaps)[..., :-1], axis=-1, out=level[..., 1:])
-    return np.asarray(level - np.minimum.accumulate(level, axis=-1))
+    level = np.empty_like(work)
+    level[..., 0] = 0.0
+    steps = np.subtract(work, gaps, out=gaps)
+    np.cumsum(steps[..., :-1], axis=-1, out=level[..., 1:])
+    level -= np.minimum.accumulate(level, axis=-1)
+    return level

@@ -122,15 +122,16 @@ def _of_fitting(
     lengths = clip_lengths(lengths, shapes[0].limits.max_model_len_tokens)
     steps = [StepModel(shape, scales) for shape in shapes]
     asked = replicas(shapes, steps, traffic(shapes[0], lengths), scales.ttft)
-    curve = asked.curve(sorted({*REPORTED, *(slo.percentile for slo in slos)}), slos)
-    floors = asked.alone(curve)
+    percentiles = sorted({*REPORTED, *(slo.percentile for slo in slos)})
+    floors = asked.alone(percentiles)
 
     limits: dict[Limit, Floats] = {
         Limit.KV_MEMORY: asked.kv_rate(),
         Limit.MAX_SEQS: asked.slots_rate(),
         Limit.HOST: np.full(len(shapes), host_requests_per_s(lengths)),
     }
-    of_slos = asked.slo_rates(slos, curve, floors)
+    curves = [asked.curve(slo) for slo in slos]
+    of_slos = asked.slo_rates(slos, curves, floors)
     for slo, rates in zip(slos, of_slos, strict=True):
         limit = _OF[slo.metric]
         limits[limit] = np.minimum(limits.get(limit, np.inf), rates)
@@ -138,7 +139,7 @@ def _of_fitting(
     table = np.array([limits[name] for name in names])
     binding = table.argmin(axis=0)
     rate = table.min(axis=0)
-    found = asked.at(rate[:, None], curve)
+    found = asked.at(rate[:, None], percentiles, curves)
 
     answers = []
     for row, shape in enumerate(shapes):

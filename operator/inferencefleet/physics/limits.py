@@ -7,7 +7,7 @@ the same answer alone and in a table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.residence import resident_bytes
 from inferencefleet.physics.step import StepModel
-from inferencefleet.physics.steps import Steps, prompts_fill, steps_at
+from inferencefleet.physics.steps import Intervals, Steps, prompts_fill, steps_at
 from inferencefleet.physics.traffic import Traffic
 
 Floats = NDArray[np.float64]
@@ -31,13 +31,12 @@ RATIO = 2.0
 """Second point, and from one to the next; what is left goes between the last of them and the most sequences."""
 ALONE = 1e-6
 """Other sequences of a request that meets an empty replica."""
-_CLOSER = np.array([0.2, 0.4, 0.6, 0.8])
-"""Where between two points a second look goes for an ITL percentile, which jumps where prompts reach its share."""
-_BESIDE = np.array([-2, -1, 0, 1])
-_LOOKS = np.array([0.3, 0.55, 0.72, 0.85, 0.94, 1.0])
+_CLOSER = np.arange(6) / 5
+"""Where between two points an ITL percentile is looked at: it jumps where prompts reach its share of steps."""
+_LOOKS = np.array([0.1, 0.35, 0.62, 0.84, 0.95, 0.988, 1.0])
 """Shares of the highest rate at which TTFT is looked at first."""
-TURNS = 2
-"""Further looks between two of them, where the logarithm of the latency says that the target is met."""
+_AROUND = np.array([-0.25, -0.05, 0.05, 0.25])
+"""Where it is looked at next, around where the target seems to be met: shares of the way between two of them."""
 WATERMARK = 0.01
 """Share of KV blocks that vLLM keeps free for growth when it admits a request."""
 _Z95 = 1.645
@@ -85,87 +84,81 @@ class Replicas:
         found = [n / np.interp(n, row, stay) for n, row, stay in zip(seqs, grid.seqs, stays, strict=True)]
         return np.asarray(np.minimum(np.array(found), self.highest()))
 
-    def slo_rates(self, slos: Sequence[Slo], curve: Curve, floors: Mapping[str, Floats]) -> list[Floats]:
+    def slo_rates(
+        self, slos: Sequence[Slo], curves: Sequence[Curve | None], floors: Mapping[str, Floats]
+    ) -> list[Floats]:
         """The largest rate at which each SLO alone holds, shape (replicas,) each.
 
         Where the floor of an SLO is above its target, its rate means nothing.
         """
         looks: Arrivals | None = None
         found = []
-        for slo in slos:
-            if slo.metric is SloMetric.ITL:
-                values = np.maximum.accumulate(curve.itl_s[..., curve.percentiles.index(slo.percentile)], axis=1)
-                rows = zip(values, curve.seqs, strict=True)
-                found.append(self._rate_of([np.interp(slo.target_s, itl, seqs) for itl, seqs in rows]))
+        for slo, curve in zip(slos, curves, strict=True):
+            if curve is not None:
+                found.append(self._rate_of(curve.most(slo.target_s)))
             else:
                 looks = looks or self.queue.sample(_LOOKS * self.highest()[:, None])
                 found.append(self._arrival_rate(slo, floors[f"{slo.metric}_p{slo.percentile}"], looks))
         return found
 
+    def curve(self, slo: Slo) -> Curve | None:
+        """Around where an ITL percentile meets its target; None for other SLOs."""
+        if slo.metric is not SloMetric.ITL:
+            return None
+        grid, level = self.grid, slo.percentile / 100
+        left, right, *_ = bracket(grid.seqs, grid.intervals.above(slo.target_s), 1.0 - level)
+        seqs = left + (right - left) * _CLOSER
+        low = (grid.seqs < right).sum(axis=1) - 1
+        values = grid.between(low, seqs).quantiles(np.array([level]))[..., 0]
+        return Curve(name=f"itl_p{slo.percentile}", seqs=seqs, itl_s=np.maximum.accumulate(values, axis=1))
+
     def _arrival_rate(self, slo: Slo, floor: Floats, looks: Arrivals) -> Floats:
-        """Bracket the crossing, then regula falsi on the logarithm of the latency."""
+        """Bracket the crossing, look around it, and go along the logarithm of the latency, which is nearly straight
+        over that of what a full replica has left."""
+        room = self.room.rate
         values = np.concatenate((floor, self._latency(looks, slo)), axis=1)
-        rates = np.concatenate((np.zeros_like(floor), looks.rate), axis=1)
-        left, right, at_left, at_right, never = bracket(rates, values, slo.target_s)
-        for _ in range(TURNS):
-            closer = _between(left, right, at_left, at_right, slo.target_s)
-            value = self._latency(self.queue.sample(closer), slo)
-            holds = value <= slo.target_s
-            left, at_left = np.where(holds, closer, left), np.where(holds, value, at_left)
-            right, at_right = np.where(holds, right, closer), np.where(holds, at_right, value)
-        found = _between(left, right, at_left, at_right, slo.target_s)[:, 0]
-        return np.where(never, self.highest(), found)
+        places = -np.log1p(-np.concatenate((np.zeros_like(floor), looks.rate), axis=1) / room)
+        left, right, at_left, at_right, never = bracket(places, values, slo.target_s)
+        guess = _between(left, right, at_left, at_right, slo.target_s)
+        near = np.minimum(np.maximum(guess + (right - left) * _AROUND, left), right)
+        values = self._latency(self.queue.sample(-room * np.expm1(-near)), slo)
+        places = np.concatenate((left, near, right), axis=1)
+        values = np.concatenate((at_left, values, at_right), axis=1)
+        found = _between(*bracket(places, values, slo.target_s)[:4], slo.target_s)
+        return np.where(never, self.highest(), (-room * np.expm1(-found))[:, 0])
 
     def _latency(self, sample: Arrivals, slo: Slo) -> Floats:
         level = np.array([slo.percentile / 100])
         times = sample.ttft if slo.metric is SloMetric.TTFT else sample.e2e
         return times(level, self.ttft_scale)[..., 0]
 
-    def curve(self, percentiles: Sequence[int], slos: Sequence[Slo]) -> Curve:
-        """Inter-token latency at an empty replica and around where percentiles cross their targets."""
-        last = self.grid.seqs.shape[1] - 1
-        targets = [slo for slo in slos if slo.metric is SloMetric.ITL]
-        places = [np.zeros((len(self.grid.seqs), 1), dtype=np.intp)]
-        for slo in targets:
-            missed = self.grid.above(slo.target_s) > 1.0 - slo.percentile / 100
-            guess = np.where(missed.any(axis=1), np.maximum(missed.argmax(axis=1), 1), last)[:, None]
-            # A percentile moves smoothly between possible step times, which the chance does not: look beside it.
-            places.append(np.minimum(np.maximum(guess + _BESIDE, 0), last))
-        found = coarse = self._curve(np.concatenate(places, axis=1), percentiles)
-        for number, slo in enumerate(targets):
-            beside = slice(1 + number * _BESIDE.size, 1 + (number + 1) * _BESIDE.size)
-            values = coarse.itl_s[:, beside, coarse.percentiles.index(slo.percentile)]
-            left, right, *_ = bracket(coarse.seqs[:, beside], values, slo.target_s)
-            near = steps_at(self.step, self.mix, left + (right - left) * _CLOSER, self.room.seqs)
-            found = found.joined(replace(found, seqs=near.seqs, itl_s=near.quantiles(found.levels)))
-        return found
-
-    def _curve(self, places: NDArray[np.intp], percentiles: Sequence[int]) -> Curve:
-        """At points of the grid, shape (replicas, some)."""
-        seqs = self.grid.seqs[np.arange(len(places))[:, None], places]
-        levels = np.array(percentiles) / 100
-        return Curve(percentiles=tuple(percentiles), seqs=seqs, itl_s=self.grid.quantiles(levels, places))
-
-    def alone(self, curve: Curve) -> dict[str, Floats]:
+    def alone(self, percentiles: Sequence[int]) -> dict[str, Floats]:
         """Latencies of requests that meet an empty replica by name, shape (replicas, 1) each."""
-        return self._named(self.queue.alone(), curve.itl_s[:, :1], curve.percentiles)
+        first = Intervals(times_s=self.grid.intervals.times_s[:, :1], weights=self.grid.intervals.weights[:, :1])
+        return self._named(self.queue.alone(), first, percentiles)
 
-    def at(self, rates: Floats, curve: Curve) -> dict[str, Floats]:
-        """Latencies at rates of shape (replicas, r) by name, and `running`: each of the same shape."""
-        sample = self.queue.sample(rates)
-        below = self.queue.below(rates)
-        curve = curve.joined(self._curve(np.concatenate((below, below + 1), axis=1), curve.percentiles))
-        return self._named(sample, curve.at(sample.seqs), curve.percentiles) | {"running": sample.seqs}
+    def at(self, rates: Floats, percentiles: Sequence[int], curves: Sequence[Curve | None]) -> dict[str, Floats]:
+        """Latencies at rates of shape (replicas, 1) by name, and `running`: each of the same shape.
+
+        Where there is a curve of a percentile it says so: rates were found with it.
+        """
+        low, seqs = self.queue.seqs_at(rates)
+        found = self._named(self.queue.sample(rates), self.grid.between(low, seqs), percentiles)
+        for curve in curves:
+            if curve is not None:
+                found[curve.name] = curve.at(seqs, found[curve.name])
+        return found | {"running": seqs}
 
     def exactly_at(self, rates: Floats, percentiles: Sequence[int]) -> dict[str, Floats]:
-        """The same with ITL percentiles computed at each rate instead of taken from a curve."""
+        """The same at rates of shape (replicas, r), with steps computed at each instead of between those of a grid."""
         sample = self.queue.sample(rates)
         steps = steps_at(self.step, self.mix, np.maximum(sample.seqs, ALONE), self.room.seqs)
-        found = self._named(sample, steps.quantiles(np.array(percentiles) / 100), percentiles)
+        found = self._named(sample, steps.intervals, percentiles)
         return found | {"running": sample.seqs, "utilisation": rates / self.room.rate}
 
-    def _named(self, sample: Arrivals, itl: Floats, percentiles: Sequence[int]) -> dict[str, Floats]:
+    def _named(self, sample: Arrivals, intervals: Intervals, percentiles: Sequence[int]) -> dict[str, Floats]:
         levels = np.array(percentiles) / 100
+        itl = intervals.quantiles(levels)
         ttft, e2e = sample.ttft(levels, self.ttft_scale), sample.e2e(levels, self.ttft_scale)
         found = {"ttft_mean": sample.ttft_mean_s(self.ttft_scale), "itl_mean": sample.itl_mean_s}
         for index, percentile in enumerate(percentiles):
@@ -177,31 +170,21 @@ class Replicas:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curve:
-    """ITL percentiles over numbers of other sequences: seqs (replicas, points), itl_s (replicas, points, levels)."""
+    """An ITL percentile over numbers of other sequences, both (replicas, points) and ascending."""
 
-    percentiles: tuple[int, ...]
+    name: str
     seqs: Floats
     itl_s: Floats
 
-    @property
-    def levels(self) -> Floats:
-        return np.array(self.percentiles) / 100
+    def most(self, target_s: float) -> list[float]:
+        """The most others at which it holds; the last point where it does throughout."""
+        return [float(np.interp(target_s, itl, seqs)) for itl, seqs in zip(self.itl_s, self.seqs, strict=True)]
 
-    def joined(self, other: Curve) -> Curve:
-        """With the points of both, in order."""
-        seqs, itl_s = np.concatenate((self.seqs, other.seqs), 1), np.concatenate((self.itl_s, other.itl_s), 1)
-        order = seqs.argsort(axis=1, kind="stable")
-        rows = np.arange(len(seqs))[:, None]
-        return Curve(percentiles=self.percentiles, seqs=seqs[rows, order], itl_s=itl_s[rows, order])
-
-    def at(self, seqs: Floats) -> Floats:
-        """Between the points, shape (replicas, r, levels)."""
-        found = np.empty((*seqs.shape, len(self.percentiles)))
-        for row, wanted in enumerate(seqs):
-            for level in range(len(self.percentiles)):
-                values = np.maximum.accumulate(self.itl_s[row, :, level])
-                found[row, :, level] = np.interp(wanted, self.seqs[row], values)
-        return found
+    def at(self, seqs: Floats, otherwise: Floats) -> Floats:
+        """At `seqs` (replicas, 1); `otherwise` is what it is where the curve does not reach."""
+        rows = zip(seqs[:, 0], self.seqs, self.itl_s, strict=True)
+        found = np.array([np.interp(wanted, points, itl) for wanted, points, itl in rows])[:, None]
+        return np.where((self.seqs[:, :1] <= seqs) & (seqs <= self.seqs[:, -1:]), found, otherwise)
 
 
 def replicas(

@@ -28,6 +28,10 @@ Indices = NDArray[np.intp]
 
 OTHERS = 6
 """Numbers of other sequences that stand for their distribution."""
+NODES = 4
+"""Points of the grid that intervals are interpolated from."""
+_NODES = np.arange(NODES)
+_DIAGONAL = np.eye(NODES)
 MOST_SWING = 0.95
 _ONE_MORE = np.array([0.0, 1.0, 0.0])
 _FULL = np.array([0.0, 0.0, 1.0])
@@ -59,31 +63,68 @@ class Steps:
     busy: Floats
     """Share of steps that carry prompt tokens."""
     itl_mean_s: Floats
-    times_s: Floats
-    """Possible step times, shape (replicas, points, others x cells)."""
-    weights: Floats
-    """Their chances as a token sees them, same shape."""
+    intervals: Intervals
 
     def limited(self, most: Floats) -> Steps:
         """The same with rates that rise, and stay below `most` (replicas, 1)."""
         return replace(self, rate=np.minimum(np.maximum.accumulate(self.rate, axis=1), most))
 
-    def above(self, target_s: float) -> Floats:
-        """Chance that a token interval exceeds the target."""
-        return np.asarray((self.weights * (self.times_s > target_s)).sum(axis=-1))
+    def between(self, low: Indices, seqs: Floats) -> Intervals:
+        """Intervals at `seqs` (replicas, some), which lie around the grid points `low` (replicas,) and the next.
 
-    def quantiles(self, levels: Floats, places: Indices | None = None) -> Floats:
-        """Inter-token latency at levels in (0, 1), at the points `places` (replicas, some) or all: (..., levels)."""
-        if places is None:
-            times, weights = self.times_s, self.weights
-        else:
-            rows = np.arange(len(places))[:, None]
-            times, weights = self.times_s[rows, places], self.weights[rows, places]
-        shape = times.shape[:-1]
-        times, weights = times.reshape(-1, times.shape[-1]), weights.reshape(-1, times.shape[-1])
+        Possible times and their chances change smoothly with the number of others where percentiles do not, so they
+        are interpolated: by the cubic through four grid points.
+        """
+        first = np.minimum(np.maximum(low - 1, 0), self.seqs.shape[1] - NODES)
+        rows = np.arange(len(low))[:, None]
+        places = first[:, None] + _NODES
+        nodes = self.seqs[rows, places]
+        apart = nodes[:, :, None] - nodes[:, None, :] + _DIAGONAL
+        away = np.where(_DIAGONAL > 0, 1.0, (seqs[..., None] - nodes[:, None])[..., None, :])
+        shares = (away / apart[:, None]).prod(axis=-1)
+        times, weights = self.intervals.times_s[rows, places], self.intervals.weights[rows, places]
+        mixed = shares @ times.reshape(*places.shape, -1)
+        return Intervals(
+            times_s=mixed.reshape(*seqs.shape, *times.shape[2:]),
+            weights=np.maximum(shares @ weights, 0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Intervals:
+    """Possible times between two tokens of a sequence, and their chances."""
+
+    times_s: Floats
+    """Shape (replicas, points, others, cells); all others are equally likely."""
+    weights: Floats
+    """Chance of each cell as a token sees it, shape (replicas, points, cells)."""
+
+    def above(self, target_s: float) -> Floats:
+        """Chance that an interval exceeds the target, shape (replicas, points): the inverse of `quantiles`."""
+        points, cells = self.times_s.shape[:2], self.weights.shape[-1]
+        under = self.times_s <= target_s
+        reached = np.vecdot(under.sum(axis=2, dtype=np.float64), self.weights)
+        below = np.where(under, self.times_s, -np.inf).reshape(*points, -1)
+        over = np.where(under, np.inf, self.times_s).reshape(*points, -1)
+        low, high = below.argmax(axis=-1)[..., None], over.argmin(axis=-1)[..., None]
+        first = np.take_along_axis(below, low, axis=-1)[..., 0]
+        second = np.take_along_axis(over, high, axis=-1)[..., 0]
+        chance = np.take_along_axis(self.weights, low % cells, axis=-1)
+        chance = np.minimum(chance, np.take_along_axis(self.weights, high % cells, axis=-1))[..., 0]
+        # Next to the end of all times there is nothing to go to.
+        inside = np.isfinite(first) & np.isfinite(second)
+        way = (target_s - np.where(inside, first, 0.0)) / np.where(inside, second - first, 1.0) - 0.5
+        reached = reached + np.where(inside, chance * way, 0.0)
+        return np.asarray(1.0 - reached / (OTHERS * self.weights.sum(axis=-1)))
+
+    def quantiles(self, levels: Floats) -> Floats:
+        """Inter-token latency at levels in (0, 1), shape (replicas, points, levels)."""
+        shape = self.times_s.shape
+        times = self.times_s.reshape(-1, shape[2] * shape[3])
         rows = np.arange(len(times))[:, None]
         order = times.argsort(axis=-1)
-        times, weights = times[rows, order], weights[rows, order]
+        times = times[rows, order]
+        weights = self.weights.reshape(len(times), -1)[rows, order % shape[3]]
         reached = weights.cumsum(axis=-1)
         wanted = levels * reached[:, -1:]
         at = (reached[:, None, :] < wanted[..., None]).sum(axis=-1)
@@ -97,7 +138,7 @@ class Steps:
         fall = np.minimum(np.maximum(1.0 - (end - wanted) / np.maximum(after, 1e-300), 0.0), 1.0) / 2
         time = times[rows, at]
         found = time + rise * (times[rows, low] - time) + fall * (times[rows, high] - time)
-        return np.asarray(found.reshape(*shape, levels.size))
+        return np.asarray(found.reshape(*shape[:2], levels.size))
 
 
 def prompts_fill(mix: Traffic) -> float:
@@ -129,7 +170,7 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
     full = shared[..., 2] - shared[..., 0]
     attention = step.prompt_attention_array(mix.cached, mix.new)
     work = (full / cells[..., -1])[..., None] * mix.new + attention
-    prompt_s = (work * mix.share).sum(axis=-1)
+    prompt_s = np.vecdot(work, mix.share)
     chunk_s = prompt_s / mix.chunks
 
     slope = per_request * (more - base) + prompt_s
@@ -148,24 +189,24 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
         after_idle = np.minimum(wanted * base / mean, 0.999999 * wanted)
         busy, after_busy = _chunk_steps(wanted, after_idle)
         density = _tokens_carried(mix, after_idle, after_busy, busy)
-        carried = (density * cells).sum(axis=-1)
+        carried = np.vecdot(density, cells)
         overflow = np.minimum(overflow * needed / carried, MOST_OVERFLOW)
-        mean = (density * mean_times).sum(axis=-1)
+        mean = np.vecdot(density, mean_times)
 
     own = work + (base / cells[..., -1])[..., None] * mix.new
     stay = per_request * mean
-    prefill_s = (own * mix.share).sum(axis=-1)
-    delay = _left_behind(seqs / stay, seqs, stay, prefill_s, (own * own * mix.share).sum(axis=-1))
+    prefill_s = np.vecdot(own, mix.share)
+    delay = _left_behind(seqs / stay, seqs, stay, prefill_s, np.vecdot(own * own, mix.share))
 
-    idle = density[..., 0]
     idle_s = mean_times[..., 0]
-    busy_s = (mean - idle * idle_s) / (1.0 - idle)
+    # Hardly ever any where requests are rare or prompts hit the prefix cache.
+    loaded = np.maximum(1.0 - density[..., 0], 1e-15)
+    busy_s = idle_s + (mean - idle_s) / loaded
     seen = (mean * (1.0 + delay / stay) - idle_s) / np.maximum(busy_s - idle_s, 1e-12)
-    seen = np.minimum(np.maximum(seen, 1.0 - idle), 1.0)
-    weights = density * (seen / (1.0 - idle))[..., None]
+    seen = np.minimum(np.maximum(seen, loaded), 1.0)
+    weights = density * (seen / loaded)[..., None]
     weights[..., 0] = 1.0 - seen
-    itl = (weights * mean_times).sum(axis=-1)
-    weights = np.broadcast_to((weights / OTHERS)[:, :, None, :], times.shape)
+    itl = np.vecdot(weights, mean_times)
     return Steps(
         seqs=seqs,
         rate=seqs / (stay + delay),
@@ -173,10 +214,9 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
         swing=swing,
         decode_s=base,
         full_s=full,
-        busy=1.0 - idle,
+        busy=loaded,
         itl_mean_s=itl,
-        times_s=times.reshape(replicas, points, -1),
-        weights=weights.reshape(replicas, points, -1),
+        intervals=Intervals(times_s=times, weights=weights),
     )
 
 
@@ -225,13 +265,18 @@ def _chunk_steps(wanted: Floats, after_idle: Floats) -> tuple[Floats, Floats]:
 
 def _tokens_carried(mix: Traffic, after_idle: Floats, after_busy: Floats, busy: Floats) -> Floats:
     """Chance of each cell of prompt tokens in a step, shape (replicas, points, cells); the last holds all above."""
-    spectrum = (1.0 - busy)[..., None] * np.exp(after_idle[..., None] * mix.sizes)
-    spectrum += busy[..., None] * np.exp(after_busy[..., None] * mix.sizes)
-    last = mix.undamped.size
+    real, imaginary = mix.sizes
+    chunks = np.array((after_idle, after_busy))[..., None]
+    size = np.exp(chunks * real) * np.array((1.0 - busy, busy))[..., None]
+    angle = chunks * imaginary
+    waves = np.concatenate((size * np.cos(angle), size * np.sin(angle)), axis=-1)
+    last = mix.tokens_of.shape[1]
     found = np.empty((*busy.shape, last + 1))
-    found[..., :last] = np.maximum(np.fft.irfft(spectrum, axis=-1) * mix.undamped, 0.0)
-    found[..., last] = np.maximum(1.0 - found[..., :last].sum(axis=-1), 0.0)
-    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+    below = np.matmul(waves[0] + waves[1], mix.tokens_of, out=found[..., :last])
+    np.maximum(below, 0.0, out=below)
+    found[..., last] = np.maximum(1.0 - below.sum(axis=-1), 0.0)
+    found /= found.sum(axis=-1, keepdims=True)
+    return found
 
 
 @lru_cache(maxsize=1)

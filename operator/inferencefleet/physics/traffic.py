@@ -21,7 +21,6 @@ from inferencefleet.physics.speculation import tokens_per_step, verified_tokens
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-Spectrum = NDArray[np.complex128]
 
 PROMPTS = 96
 """Groups of prompts of similar length that stand for the mix where outputs do not matter; means are kept."""
@@ -60,10 +59,10 @@ class Traffic:
     """Tokens of each cell, 0 to `budget`, shape (c,)."""
     attended: Floats
     """Mean context that a prompt token attends to in a step of so many prompt tokens, shape (c,)."""
-    sizes: Spectrum
-    """Fourier transform of the damped chunk sizes, minus 1."""
-    undamped: Floats
-    """Takes the damping of all cells but the last off again, shape (c - 1,)."""
+    sizes: Floats
+    """Fourier transform of the damped chunk sizes, minus 1: real and imaginary parts, shape (2, frequencies)."""
+    tokens_of: Floats
+    """Transforms back, real parts before imaginary ones, to cells without damping: (2 frequencies, c)."""
     context_tokens: float
     share: Floats
     """Share of requests in each group of prompts, shape (p,)."""
@@ -110,9 +109,9 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
     cell = np.minimum(place.astype(np.intp), number - 1)
     part = place - cell
     # Full chunks, in the last cell, are left out: any sum with one of them fills the budget.
-    damping = DAMPING ** (np.arange(number) / number)
+    damped, waves, tokens_of = _transform(number)
     filled = np.bincount(cell, 1 - part, number + 1) + np.bincount(cell + 1, part, number + 1)
-    density = filled[:number] * damping / (count + full)
+    density = filled[:number] * (damped / (count + full))
 
     out_steps = np.maximum(lengths.output_tokens - 1.0, 0.0) / gain
     stays = out_steps + cuts
@@ -131,8 +130,8 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
         budget=budget,
         cells=np.arange(number + 1, dtype=np.float64) * (budget / number),
         attended=_attended(number, budget, lengths.prompt_tokens - exact, exact, cuts, last),
-        sizes=np.fft.rfft(density) - 1.0,
-        undamped=1.0 / damping,
+        sizes=(density @ waves).reshape(2, -1) - np.array([[1.0], [0.0]]),
+        tokens_of=tokens_of,
         context_tokens=resident_context_tokens(lengths)[0],
         share=share,
         cached=cached,
@@ -144,6 +143,21 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
         host_s=host_s(lengths.prompt_tokens)[drawn],
         spread2=float(stays.var() / stays.mean() ** 2),
     )
+
+
+@lru_cache(maxsize=len(CELLS))
+def _transform(number: int) -> tuple[Floats, Floats, Floats]:
+    """Damping of cells; the Fourier transform of real values there and back, the way back without the damping.
+
+    As matrices: so few cells are multiplied faster than transformed by halves.
+    """
+    cells, frequencies = np.arange(number), np.arange(number // 2 + 1)
+    angle = 2.0 * np.pi / number * np.outer(frequencies, cells)
+    waves = np.concatenate((np.cos(angle), -np.sin(angle)))
+    # Every frequency but the first and the last stands for two.
+    twice = np.where((frequencies == 0) | (frequencies == number // 2), 1.0, 2.0) / number
+    damped = DAMPING ** (cells / number)
+    return damped, np.ascontiguousarray(waves.T), waves * np.tile(twice, 2)[:, None] / damped
 
 
 def _attended(number: int, budget: float, cached: Floats, new: Floats, cuts: Floats, last: Floats) -> Floats:
