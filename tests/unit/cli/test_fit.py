@@ -54,6 +54,12 @@ def test_weights_that_load_and_leave_no_room_cannot_serve_whatever_the_quick_rul
     assert row["missingGiB"] > 0
 
 
+def test_a_model_is_never_split_over_slices_of_a_gpu() -> None:
+    rows = answer("fit", "Qwen/Qwen3-8B", "--gpu", "H100/3g.40gb,H100")["replicas"]
+    sizes = {(row["gpu"], row["tensorParallelSize"]) for row in rows}
+    assert sizes == {("H100-SXM/3g.40gb", 1), *(("H100-SXM", size) for size in (1, 2, 4, 8))}
+
+
 def test_what_nothing_holds_ends_with_1_and_a_way_out() -> None:
     result = run("fit", "deepseek-ai/DeepSeek-V3", "--gpu", "L4", "--tp", "1")
     assert result.exit_code == 1

@@ -54,7 +54,7 @@ def fit(
 ) -> tuple[Row, ...]:
     """Every possible replica, smallest total memory first, then in the order of `formats`.
 
-    Sizes over which the engine cannot split the model are left out.
+    Sizes over which the engine cannot split the model are left out, and more than one slice of a GPU.
     """
     sizes = SIZES if serving.tensor_parallel is None else (serving.tensor_parallel,)
     rows = [
@@ -72,7 +72,7 @@ def fit(
         for gpu in gpus
         for weights in formats
         for size in sizes
-        if divides(serving.model, size)
+        if divides(serving.model, size) and (size == 1 or gpu.splits_models)
     ]
     return tuple(sorted(rows, key=lambda row: (row.total_bytes, row.shape.gpu.name, formats.index(row.shape.weights))))
 
