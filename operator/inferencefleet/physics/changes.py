@@ -78,6 +78,8 @@ def _workload(case: Case, factor: float) -> Iterator[Change]:
         partial(_outputs, case), "output_tokens", f"{size} outputs", lengths.mean_output_tokens, factor, "tokens"
     )
     hit = lengths.prefix_hit_ratio
+    if hit == 1:
+        return  # there is nothing left to hit
     more = 1 - (1 - hit) / STEP
     yield Change(
         input="prefix_hit_ratio",

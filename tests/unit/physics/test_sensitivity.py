@@ -141,6 +141,12 @@ def test_a_sentence_says_direction_size_and_what_binds_then() -> None:
     assert loose.sentence.endswith("to capacity; then inter-token latency binds.")
 
 
+def test_where_every_prompt_token_hits_more_hits_are_no_change() -> None:
+    found = by_input((shape(), chat(hit=1.0), CHAT_SLOS))
+    assert "prefix_hit_ratio" not in found
+    assert "output_tokens" in found
+
+
 def test_prefix_hits_have_an_elasticity_only_where_there_are_some() -> None:
     assert by_input(ITL_BOUND)["prefix_hit_ratio"].elasticity is None
     some = by_input((shape(), chat(hit=0.5), CHAT_SLOS))["prefix_hit_ratio"]
