@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from inferencefleet.cli.output import rounded
+from inferencefleet.cli.output import rounded, rounded_or_none
 from inferencefleet.cli.workload import Workload
 from inferencefleet.domain.capacity import MemoryBudget, ReplicaCapacity, ReplicaShape
 from inferencefleet.domain.slo import Slo
+from inferencefleet.economics.dollars import TokenPrices
 from inferencefleet.physics.memory import GIB
 
 
@@ -52,6 +53,20 @@ def capacity(found: ReplicaCapacity) -> dict[str, Any]:
         "floorSeconds": {name: rounded(value) for name, value in found.floors_s.items()},
         "confidence": str(found.confidence),
         "caveats": list(found.caveats),
+    }
+
+
+def cost(usd_per_hour: float | None, tokens: TokenPrices | None) -> dict[str, Any]:
+    million, everything, per_usd = (
+        (None, None, None)
+        if tokens is None
+        else (tokens.usd_per_million_output_tokens, tokens.usd_per_million_tokens, tokens.output_tokens_per_usd)
+    )
+    return {
+        "usdPerHour": rounded_or_none(usd_per_hour),
+        "usdPerMillionOutputTokens": rounded_or_none(million),
+        "usdPerMillionTokens": rounded_or_none(everything),
+        "outputTokensPerUSD": rounded_or_none(per_usd),
     }
 
 

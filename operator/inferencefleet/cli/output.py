@@ -124,3 +124,7 @@ def dollars(value: float | None) -> str:
 def rounded(value: float, digits: int = 6) -> float:
     """For programs: `digits` significant digits, so that documents stay readable."""
     return float(f"{value:.{digits}g}")
+
+
+def rounded_or_none(value: float | None) -> float | None:
+    return None if value is None else rounded(value)

@@ -12,9 +12,9 @@ A replica that is full saves p q - c. When that is not positive, own GPUs never 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 from inferencefleet.economics.dollars import HOURS_PER_MONTH, SECONDS_PER_HOUR, usd_per_month
+from inferencefleet.physics.quick import whole_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class OwnGpus:
 
     def replicas_for(self, requests_per_month: float) -> int:
         """Replicas that this volume needs."""
-        return max(self.least_replicas, ceil(requests_per_month / self.replica_requests_per_month - 1e-9))
+        return max(self.least_replicas, whole_replicas(requests_per_month / self.replica_requests_per_month))
 
     def usd_per_month_for(self, requests_per_month: float) -> float:
         """Dollars of a month with this volume."""
@@ -102,10 +102,10 @@ def break_even(own: OwnGpus, api_usd_per_request: float) -> BreakEven:
             saving_of_full_replica_usd_per_month=saving,
             sentence=sentence,
         )
-    replicas = max(own.least_replicas, ceil(own.operations_usd_per_month / saving - 1e-9))
+    replicas = max(own.least_replicas, whole_replicas(own.operations_usd_per_month / saving))
     requests = (own.operations_usd_per_month + replicas * cost) / api_usd_per_request
     # After `before` full replicas the next one comes empty; from there on it is paid by the others' savings.
-    before = max(own.least_replicas, ceil((own.operations_usd_per_month + cost) / saving - 1e-9))
+    before = max(own.least_replicas, whole_replicas((own.operations_usd_per_month + cost) / saving))
     always = max(requests, (own.operations_usd_per_month + before * cost) / api_usd_per_request)
     return BreakEven(
         requests_per_month=requests,

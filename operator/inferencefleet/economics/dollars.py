@@ -45,6 +45,26 @@ def usd_per_million_tokens(usd_per_hour: float, tokens_per_s: float) -> float:
     return usd_per_hour / (speed * SECONDS_PER_HOUR) * 1e6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPrices:
+    """What tokens of a fleet cost at the traffic it serves."""
+
+    usd_per_million_output_tokens: float
+    usd_per_million_tokens: float
+    """Prompt tokens counted as well."""
+    output_tokens_per_usd: float | None
+    """None for a fleet that costs nothing."""
+
+
+def token_prices(usd_per_hour: float, prompt_tokens_per_s: float, output_tokens_per_s: float) -> TokenPrices:
+    """Prices of tokens that hardware of this price serves; idle capacity is paid by the tokens that there are."""
+    return TokenPrices(
+        usd_per_million_output_tokens=usd_per_million_tokens(usd_per_hour, output_tokens_per_s),
+        usd_per_million_tokens=usd_per_million_tokens(usd_per_hour, prompt_tokens_per_s + output_tokens_per_s),
+        output_tokens_per_usd=tokens_per_usd(output_tokens_per_s, usd_per_hour) if usd_per_hour > 0 else None,
+    )
+
+
 def tokens_per_s_for(usd_per_hour: float, target_usd_per_million_tokens: float) -> float:
     """Tokens/s at which hardware of this price reaches a target price per million tokens."""
     # The relation is symmetric: price x speed = dollars per hour.

@@ -7,7 +7,6 @@ replicas, because nobody can rent half of one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,9 +17,10 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.pool import CapacityType
 from inferencefleet.domain.slo import Slo, SloMetric
-from inferencefleet.economics.dollars import tokens_per_usd, usd_per_million_tokens
+from inferencefleet.economics.dollars import TokenPrices, token_prices
 from inferencefleet.economics.formats import Checkpoint, checkpoint_of
 from inferencefleet.physics.capacity import replica_capacities
+from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.tensor_parallel import Option, Question
 
@@ -101,10 +101,7 @@ class Candidate:
     """What the plan counts on for one replica."""
     replicas: int | None = None
     usd_per_hour: float | None = None
-    usd_per_million_output_tokens: float | None = None
-    usd_per_million_tokens: float | None = None
-    """Prompt tokens counted as well."""
-    output_tokens_per_usd: float | None = None
+    tokens: TokenPrices | None = None
     used: float = 0.0
     """Share of the planned capacity of the whole replicas that the rate needs, 0..1."""
 
@@ -260,20 +257,14 @@ def _standing(request: Request, offer: Offer, size: int, capacity: ReplicaCapaci
 def _with_fleet(candidate: Candidate, request: Request) -> Candidate:
     """Whole replicas for the rate, and their dollars."""
     needed = request.requests_per_s / candidate.planned_requests_per_s
-    replicas = max(1, math.ceil(needed - 1e-9))
+    replicas = max(1, whole_replicas(needed))
     sized = replace(candidate, replicas=replicas, used=needed / replicas)
     if candidate.price is None:
         return sized
     usd = candidate.price.usd_per_gpu_hour * sized.gpus
-    output = request.requests_per_s * request.lengths.mean_output_tokens
-    tokens = output + request.requests_per_s * request.lengths.mean_prompt_tokens
-    return replace(
-        sized,
-        usd_per_hour=usd,
-        usd_per_million_output_tokens=usd_per_million_tokens(usd, output),
-        usd_per_million_tokens=usd_per_million_tokens(usd, tokens),
-        output_tokens_per_usd=tokens_per_usd(output, usd) if usd > 0 else None,
-    )
+    rate, lengths = request.requests_per_s, request.lengths
+    prices = token_prices(usd, rate * lengths.mean_prompt_tokens, rate * lengths.mean_output_tokens)
+    return replace(sized, usd_per_hour=usd, tokens=prices)
 
 
 def _in_running(candidate: Candidate) -> bool:

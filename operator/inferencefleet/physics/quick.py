@@ -6,7 +6,7 @@ The bounds here use datasheet peaks, so no engine beats them; `physics.step` say
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
@@ -62,6 +62,11 @@ def concurrency_ceiling(free_bytes: float, bytes_per_request: float) -> int:
     `bytes_per_request` is above 0. Contexts are taken as full from the first token on.
     """
     return max(0, floor(free_bytes / bytes_per_request))
+
+
+def whole_replicas(needed: float) -> int:
+    """Replicas that cover a need of so many: nobody can rent half of one, and a rounding error must not cost one."""
+    return ceil(needed - 1e-9)
 
 
 def least_weights_read_bytes(model: ModelSpec, weights: NumberFormat, tokens: float = 1.0) -> float:

@@ -20,7 +20,7 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import memory_budget
-from inferencefleet.physics.quick import concurrency_ceiling, nominal_weights_bytes
+from inferencefleet.physics.quick import concurrency_ceiling, nominal_weights_bytes, whole_replicas
 from inferencefleet.physics.residence import load
 from inferencefleet.physics.seed_assumptions import Assumption, ChainFigures, check_assumptions
 from inferencefleet.physics.seed_question import SeedQuestion
@@ -228,8 +228,7 @@ def _physics_steps(
 def _with_replicas(steps: tuple[Step, ...], question: SeedQuestion, rate: float) -> tuple[tuple[Step, ...], int]:
     usable = question.utilisation * rate
     ratio = question.requests_per_s / usable
-    # A demand that is an exact multiple must not cost one more replica for a rounding error.
-    replicas = ceil(ratio - 1e-9)
+    replicas = whole_replicas(ratio)
     return (
         *steps,
         Step(name="usable throughput", formula="u x throughput", value=usable, unit="requests/s per replica"),

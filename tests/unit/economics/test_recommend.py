@@ -86,12 +86,10 @@ def test_replicas_and_dollars_follow_from_the_capacity(found: Recommendation) ->
         price = PRICES[candidate.shape.gpu.name]
         assert candidate.usd_per_hour == pytest.approx(price * candidate.replicas * candidate.shape.tensor_parallel)
         tokens_per_hour = 20.0 * 250 * 3600
-        assert candidate.usd_per_million_output_tokens == pytest.approx(
-            (candidate.usd_per_hour or 0.0) / tokens_per_hour * 1e6, rel=1e-3
-        )
-        assert candidate.output_tokens_per_usd == pytest.approx(
-            1e6 / (candidate.usd_per_million_output_tokens or 1.0), rel=1e-6
-        )
+        assert candidate.tokens is not None
+        million = candidate.tokens.usd_per_million_output_tokens
+        assert million == pytest.approx((candidate.usd_per_hour or 0.0) / tokens_per_hour * 1e6, rel=1e-3)
+        assert candidate.tokens.output_tokens_per_usd == pytest.approx(1e6 / million, rel=1e-6)
 
 
 def test_of_two_sizes_the_smaller_wins_within_ten_percent(found: Recommendation) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from inferencefleet.cli import documents
 from inferencefleet.cli.output import Page, dollars, number, rounded
 from inferencefleet.cli.workload import Workload
+from inferencefleet.economics.dollars import TokenPrices
 from inferencefleet.economics.reasons import caveats, reason, workflow
 from inferencefleet.economics.recommend import Candidate, Recommendation, Standing
 
@@ -50,10 +51,7 @@ def _candidate(found: Recommendation, candidate: Candidate) -> dict[str, Any]:
         "reason": reason(found, candidate),
         "replicas": candidate.replicas,
         "gpus": candidate.gpus or None,
-        "usdPerHour": _or_none(candidate.usd_per_hour),
-        "usdPerMillionOutputTokens": _or_none(candidate.usd_per_million_output_tokens),
-        "usdPerMillionTokens": _or_none(candidate.usd_per_million_tokens),
-        "outputTokensPerUSD": _or_none(candidate.output_tokens_per_usd),
+        **documents.cost(candidate.usd_per_hour, candidate.tokens),
         "requestsPerSecond": rounded(candidate.capacity.requests_per_s),
         "plannedRequestsPerSecond": rounded(candidate.planned_requests_per_s),
         "plannedRequestsPerSecondPerGPU": rounded(candidate.planned_per_gpu),
@@ -66,10 +64,6 @@ def _candidate(found: Recommendation, candidate: Candidate) -> dict[str, Any]:
         "confidence": str(candidate.capacity.confidence),
         "caveats": list(caveats(candidate)),
     }
-
-
-def _or_none(value: float | None) -> float | None:
-    return None if value is None else rounded(value)
 
 
 def show(found: Recommendation, workload: Workload, top: int, *, every: bool) -> None:
@@ -109,6 +103,13 @@ def show(found: Recommendation, workload: Workload, top: int, *, every: bool) ->
     page.write()
 
 
+def _token_prices(tokens: TokenPrices | None) -> tuple[str, str]:
+    if tokens is None:
+        return dollars(None), "-"
+    each = tokens.output_tokens_per_usd
+    return dollars(tokens.usd_per_million_output_tokens), "-" if each is None else f"{each:,.0f}"
+
+
 def _table(page: Page, found: Recommendation, candidates: Sequence[Candidate]) -> None:
     rows = [
         (
@@ -116,8 +117,7 @@ def _table(page: Page, found: Recommendation, candidates: Sequence[Candidate]) -
             candidate.replicas,
             candidate.gpus,
             dollars(candidate.usd_per_hour),
-            dollars(candidate.usd_per_million_output_tokens),
-            "-" if candidate.output_tokens_per_usd is None else f"{candidate.output_tokens_per_usd:,.0f}",
+            *_token_prices(candidate.tokens),
             number(candidate.planned_per_gpu),
             candidate.token_budget,
             candidate.capacity.confidence,

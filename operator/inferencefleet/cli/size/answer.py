@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from inferencefleet.cli.workload import Workload
 from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape, Scales, Sensitivity
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
-from inferencefleet.economics.dollars import tokens_per_usd, usd_per_million_tokens
+from inferencefleet.economics.dollars import TokenPrices, token_prices
 from inferencefleet.economics.recommend import PriceTag
 from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.operating import OperatingPoint, open_loop
+from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.residence import clip_lengths, load, resident_bytes
 from inferencefleet.physics.sensitivity import sensitivities
@@ -60,10 +61,8 @@ class Fleet:
     each: OperatingPoint
     """One replica at its share of the rate."""
     usd_per_hour: float | None
-    usd_per_million_output_tokens: float | None
-    usd_per_million_tokens: float | None
-    """Prompt tokens counted as well."""
-    output_tokens_per_usd: float | None
+    """None without a price; as `tokens`."""
+    tokens: TokenPrices | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,21 +136,18 @@ def _fleet(
     workload: Workload, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales, price: PriceTag | None
 ) -> Fleet:
     planned = capacity.requests_per_s * planned_share(workload.headroom, scales.sigma_log)
-    replicas = math.ceil(workload.requests_per_s / planned)
+    replicas = whole_replicas(workload.requests_per_s / planned)
     gpus = replicas * shape.tensor_parallel
     usd_per_hour = None if price is None else price.usd_per_gpu_hour * gpus
-    output = workload.requests_per_s * workload.lengths.mean_output_tokens
-    everything = output + workload.requests_per_s * workload.lengths.mean_prompt_tokens
-    paid = usd_per_hour if usd_per_hour else None
+    rate, lengths = workload.requests_per_s, workload.lengths
+    tokens = (rate * lengths.mean_prompt_tokens, rate * lengths.mean_output_tokens)
     return Fleet(
         planned_requests_per_s=planned,
         uncertainty=math.exp(-UNCERTAINTY_Z * scales.sigma_log),
         replicas=replicas,
-        replicas_without_uncertainty=math.ceil(workload.requests_per_s / (capacity.requests_per_s * workload.headroom)),
+        replicas_without_uncertainty=whole_replicas(rate / (capacity.requests_per_s * workload.headroom)),
         gpus=gpus,
-        each=open_loop(shape, workload.lengths, workload.requests_per_s / replicas, scales),
+        each=open_loop(shape, lengths, rate / replicas, scales),
         usd_per_hour=usd_per_hour,
-        usd_per_million_output_tokens=None if usd_per_hour is None else usd_per_million_tokens(usd_per_hour, output),
-        usd_per_million_tokens=None if usd_per_hour is None else usd_per_million_tokens(usd_per_hour, everything),
-        output_tokens_per_usd=None if paid is None else tokens_per_usd(output, paid),
+        tokens=None if usd_per_hour is None else token_prices(usd_per_hour, *tokens),
     )

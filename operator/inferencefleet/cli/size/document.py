@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inferencefleet.cli import documents
-from inferencefleet.cli.output import rounded
+from inferencefleet.cli.output import rounded, rounded_or_none
 from inferencefleet.cli.size.answer import Fleet, Sized, StepAtCapacity
 from inferencefleet.domain.capacity import Sensitivity
 from inferencefleet.economics.recommend import PriceTag
@@ -72,15 +72,8 @@ def _cost(fleet: Fleet, price: PriceTag) -> dict[str, Any]:
         "usdPerGPUHour": price.usd_per_gpu_hour,
         "capacityType": str(price.capacity_type),
         "source": price.source,
-        "usdPerHour": _or_none(fleet.usd_per_hour),
-        "usdPerMillionOutputTokens": _or_none(fleet.usd_per_million_output_tokens),
-        "usdPerMillionTokens": _or_none(fleet.usd_per_million_tokens),
-        "outputTokensPerUSD": _or_none(fleet.output_tokens_per_usd),
+        **documents.cost(fleet.usd_per_hour, fleet.tokens),
     }
-
-
-def _or_none(value: float | None) -> float | None:
-    return None if value is None else rounded(value)
 
 
 def _sensitivity(found: Sensitivity) -> dict[str, Any]:
@@ -89,8 +82,8 @@ def _sensitivity(found: Sensitivity) -> dict[str, Any]:
         "unit": found.unit,
         "from": found.from_value,
         "to": found.to_value,
-        "elasticity": _or_none(found.elasticity),
-        "ratio": _or_none(found.ratio),
+        "elasticity": rounded_or_none(found.elasticity),
+        "ratio": rounded_or_none(found.ratio),
         "requestsPerSecond": rounded(found.requests_per_s),
         "bindingLimit": str(found.binding),
         "message": found.sentence,

@@ -61,19 +61,16 @@ def _answer(page: Page, sized: Sized) -> None:
             f"{fleet.replicas} ({fleet.gpus} x {shape.gpu.name}) for {number(work.requests_per_s)} /s",
         ),
     ]
-    if sized.price is None:
-        rows.append(("Cost", "no price known; give --price, for example --price 2.5"))
-    else:
-        rows.append(("Cost", _cost(sized, fleet)))
-    page.facts(rows)
+    page.facts([*rows, ("Cost", _cost(sized, fleet))])
 
 
 def _cost(sized: Sized, fleet: Fleet) -> str:
-    price = sized.price
-    assert price is not None
+    price, tokens = sized.price, fleet.tokens
+    if price is None or tokens is None:
+        return "no price known; give --price, for example --price 2.5"
     return (
-        f"{dollars(fleet.usd_per_hour)}/h; {dollars(fleet.usd_per_million_output_tokens)} for a million output tokens, "
-        f"{dollars(fleet.usd_per_million_tokens)} for a million tokens with prompts "
+        f"{dollars(fleet.usd_per_hour)}/h; {dollars(tokens.usd_per_million_output_tokens)} for a million output "
+        f"tokens, {dollars(tokens.usd_per_million_tokens)} for a million tokens with prompts "
         f"({dollars(price.usd_per_gpu_hour)} a GPU and hour, {price.capacity_type}, {price.source})"
     )
 
