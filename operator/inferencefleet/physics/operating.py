@@ -57,7 +57,7 @@ def closed_loop(
     count = max(1, round(clients))
     prompts, outputs = _requests(lengths, count * rounds)
     gain = tokens_per_step(shape.speculation)
-    most = _most_seqs(shape, lengths)
+    most = most_seqs(shape, lengths)
     run = run_closed_loop(
         StepModel(shape, scales),
         prompts,
@@ -88,7 +88,7 @@ def open_loop(
 ) -> OperatingPoint:
     """Poisson arrivals at a given rate."""
     lengths = clip_lengths(lengths, shape.limits.max_model_len_tokens)
-    sample = latencies(load(shape, lengths, scales, _most_seqs(shape, lengths)), requests_per_s, scales.ttft)
+    sample = latencies(load(shape, lengths, scales, most_seqs(shape, lengths)), requests_per_s, scales.ttft)
     return OperatingPoint(
         running=sample.running,
         waiting=0.0,
@@ -121,11 +121,11 @@ def static_batch(shape: ReplicaShape, lengths: LengthMix, batch: float, scales: 
         ttft_p50_s=ttft,
         requests_per_s=batch / total,
         output_tokens_per_s=batch * output / total,
-        utilisation=min(1.0, batch / _most_seqs(shape, lengths)),
+        utilisation=min(1.0, batch / most_seqs(shape, lengths)),
     )
 
 
-def _most_seqs(shape: ReplicaShape, lengths: LengthMix) -> float:
+def most_seqs(shape: ReplicaShape, lengths: LengthMix) -> float:
     """Sequences that the slots and the KV cache hold on average, at least one."""
     mean_bytes, _ = resident_bytes(shape, lengths)
     return max(1.0, min(float(shape.limits.max_num_seqs), memory_budget(shape).kv_cache_bytes / mean_bytes))

@@ -14,9 +14,9 @@ from inferencefleet.domain.calibration import (
     WindowVerdict,
 )
 from inferencefleet.domain.capacity import ReplicaShape, Scales
-from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.observed import Observed, prompt_shape
-from inferencefleet.physics.residence import load, resident_bytes
+from inferencefleet.physics.operating import most_seqs
+from inferencefleet.physics.residence import load
 from inferencefleet.physics.ttft import latencies
 from inferencefleet.planning.refit import refit
 from inferencefleet.planning.windows import Reading
@@ -143,16 +143,12 @@ def _first_tokens(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape
         predicted = float(Observed(shape, [window], entry.prompt_shape).prefill_s(scales)[0])
         entry = replace(entry, prefill_log=_moved(entry.prefill_log, log(window.prefill_s / predicted), gain))
     if reading.ttft_s is not None:
-        most = min(float(shape.limits.max_num_seqs), _most_seqs(shape, reading))
+        most = most_seqs(shape, reading.lengths)
         state = load(shape, reading.lengths, scales, most)
         rate = min(reading.requests_per_s, 0.98 * float(state.rate[-1]))
         residual = log(reading.ttft_s / latencies(state, rate).ttft_mean_s())
         entry = replace(entry, ttft_log=_moved(entry.ttft_log, residual, gain))
     return entry
-
-
-def _most_seqs(shape: ReplicaShape, reading: Reading) -> float:
-    return max(1.0, memory_budget(shape).kv_cache_bytes / resident_bytes(shape, reading.lengths)[0])
 
 
 def _suspected(entry: ShapeCalibration, measured_s: float, predicted_s: float, at_s: float) -> ShapeCalibration:

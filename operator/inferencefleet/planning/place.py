@@ -10,6 +10,7 @@ from types import MappingProxyType
 from inferencefleet.domain.fleet import SpotPolicy, SpotTerms
 from inferencefleet.domain.plan import Reason, Verdict
 from inferencefleet.domain.pool import CapacityType
+from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.rooms import Room
 
 SURVIVAL_UTILISATION = 0.9
@@ -115,7 +116,7 @@ def _spot_most(need: Need, order: Sequence[Room], spot: SpotTerms) -> int:
     if not order:
         return 0
     slowest = min(room.sizing.planned_requests_per_s for room in order)
-    replicas = min(need.ceiling, max(need.floor, math.ceil(need.requests_per_s / slowest)))
+    replicas = min(need.ceiling, max(need.floor, whole_replicas(need.requests_per_s / slowest)))
     return math.floor(spot.max_fraction * replicas)
 
 
@@ -223,4 +224,4 @@ def _shortage(need: Need, order: Sequence[Room], counts: Mapping[str, int]) -> V
 
 def _wanted(need: Need, order: Sequence[Room]) -> int:
     slowest = min((room.sizing.planned_requests_per_s for room in order), default=0.0)
-    return max(need.floor, math.ceil(need.requests_per_s / slowest)) if slowest else need.floor
+    return max(need.floor, whole_replicas(need.requests_per_s / slowest)) if slowest else need.floor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.kv import sequence_bytes
-from inferencefleet.physics.memory import memory_budget
+from inferencefleet.physics.operating import most_seqs
 from inferencefleet.physics.quick import least_weights_read_bytes, peak_bytes_per_s, peak_flop_per_s
 from inferencefleet.physics.residence import resident_context_tokens
 from inferencefleet.physics.step import StepModel
@@ -51,7 +51,7 @@ def roofline(shape: ReplicaShape, lengths: LengthMix, scales: Scales) -> Rooflin
     active = parameters(shape.model).active
     context = resident_context_tokens(lengths)[0]
     held = float(sequence_bytes(shape, context))
-    most = min(float(shape.limits.max_num_seqs), max(1.0, memory_budget(shape).kv_cache_bytes / held))
+    most = most_seqs(shape, lengths)
 
     def point(kind: str, tokens: int, cache_bytes: float, seconds: float) -> Point:
         flop = 2 * active * tokens
