@@ -1,11 +1,11 @@
 """Latency percentiles of the physics against the discrete-event engine, by utilisation.
 
-    python -m benchmarks.tails [--requests 2500] [--seeds 3]
+    python -m benchmarks.tails [--requests 5000] [--seeds 3]
 
 The engine (`inferencefleet.simulator.engine`) shares the step time with the physics and nothing else: batches, chunks,
 queues, KV blocks and preemptions are its own. So the table says what the closed forms of capacity miss, not what the
-step time misses. Workloads marked `fit` were looked at when the few constants of `physics.ttft` and
-`physics.residence` were chosen; those marked `check` were not.
+step time misses. Workloads marked `fit` were looked at when the few constants of the queue were chosen; those marked
+`check` were not.
 """
 
 from __future__ import annotations

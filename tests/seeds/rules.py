@@ -334,7 +334,11 @@ WARNINGS: tuple[tuple[str, str, str], ...] = (
     ("Prices halve in a year, contracts do not", "S2", "Listed prices carry a source and a date"),
     ("Sparse TFLOPS", "S3", "Dense in the catalogue"),
     ("Memory size without bandwidth", "S3", "`recommend` ranks by dollars at the SLO, not by memory"),
-    ("Cold starts are weight I/O", "S3", "And about a minute of engine start beside it, whatever the model"),
+    (
+        "Cold starts are weight I/O",
+        "S3",
+        "And one to three minutes of engine start beside it, which no faster disk shortens",
+    ),
     (
         "A planning estimate is no load test",
         "S2, S3",

@@ -17,11 +17,12 @@ benchmarks/accuracy that no constant was fitted to (.10), and a little for kinds
 LOW_SIGMA_LOG = 0.35
 """Between the mixture-of-experts prior and the worst family measured, int4 experts that were 36 % off (log .45)."""
 SATURATED = 0.8
-"""Of what memory and slots hold: above it closed forms underestimate the tails of TTFT (sizing physics 5)."""
+"""Of what memory and slots hold: above it modelled tails of TTFT leave those of the engine in `benchmarks.tails`, mostly
+downwards."""
 
 Doubt = tuple[Confidence, str]
 _FORMATS_MEASURED_WEIGHT_ONLY = frozenset({NumberFormat.MXFP4})
-"""gpt-oss runs so on H100 and H200: ITL 15-25 % off on the mean of its runs, uncalibrated (sizing physics 4.2)."""
+"""gpt-oss runs so on H100 and H200: ITL of vLLM at most 6 % off in the median (benchmarks/results/accuracy.md)."""
 _ATTENTION_MEASURED = frozenset({AttentionKind.FULL, AttentionKind.SLIDING})
 _TAILS = frozenset({Limit.TTFT, Limit.E2E})
 
@@ -80,8 +81,8 @@ def doubts(shape: ReplicaShape) -> Iterator[Doubt]:
     if model.moe:
         yield (
             Confidence.MEDIUM,
-            f"{model.id} is a mixture of experts: before calibration ITL of these is about twice as far off as that of "
-            "dense models.",
+            f"{model.id} is a mixture of experts: which of them a batch reads depends on its prompts, and under vLLM "
+            "only gpt-oss-120b was compared with measured runs.",
         )
 
 
@@ -112,5 +113,5 @@ def _doubts_of_the_load(shape: ReplicaShape, capacity: ReplicaCapacity) -> Itera
         yield (
             Confidence.LOW if capacity.binding in _TAILS else Confidence.MEDIUM,
             f"At this rate the replica is at {share:.0%} of what its memory and slots hold; above {SATURATED:.0%} "
-            "tails of TTFT are underestimated, so plan with headroom.",
+            "modelled tails of TTFT are mostly too short, so plan with headroom.",
         )

@@ -50,8 +50,8 @@ def load_curve(
     """Latencies at `points` arrival rates, evenly spaced from near 0 to the most the replica holds.
 
     The most is the full KV cache or all sequence slots on average, or what the host can stream: SLOs play no part.
-    Beyond about 80 % of it real tails of TTFT are longer (sizing physics 5). ITL is the time between steps, which with
-    speculative decoding give several tokens.
+    Beyond about 80 % of it tails of TTFT are mostly longer (benchmarks/results/tails.md). ITL is the time between
+    steps, which with speculative decoding give several tokens.
 
     Raises `ValueError` with the way out when the model does not fit, and for fewer than two points.
     """

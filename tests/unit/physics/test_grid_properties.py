@@ -211,8 +211,8 @@ def test_fewer_gpus_behind_a_switch_never_raise_the_capacity_of_a_replica() -> N
 
 def test_seconds_are_seconds_everywhere() -> None:
     """All times and all targets twice as long is half the rate, with the same requests in flight: a constant in other
-    units, or a time that no constant scales, would show. ITL targets only: TTFT has 15 ms of request overhead, and
-    the host has a rate of its own."""
+    units, or a time that no constant scales, would show. ITL targets only: TTFT has a fixed overhead of the request,
+    and the host has a rate of its own."""
     for replica in SAMPLE:
         targets = (slo("itl", 95, 0.1),)
         now = capacity(replica, slos=targets)
