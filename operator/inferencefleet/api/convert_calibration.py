@@ -6,6 +6,7 @@ import base64
 import binascii
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp, isfinite, log
 from typing import Any
 
@@ -115,10 +116,8 @@ def _restored(block: Mapping[str, Any]) -> ShapeCalibration:
     except (ValidationError, Unreadable, ValueError) as wrong:
         said = wrong.errors()[0] if isinstance(wrong, ValidationError) else None
         why = str(wrong) if said is None else f"{'.'.join(str(part) for part in said['loc'])}: {said['msg']}"
-        return ShapeCalibration(
-            pool=blank.pool,
-            key=key,
-            sigma_log=blank.sigma_log,
+        return replace(
+            blank,
             verdict=WindowVerdict.GARBAGE,
             sentence=f"status.calibration cannot be read ({why}); the prior is used and learning begins again"[:500],
         )

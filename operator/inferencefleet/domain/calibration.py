@@ -104,7 +104,7 @@ class ShapeCalibration:
     key: ShapeKey
     sigma_log: float
     """Standard deviation of the one-step log errors, as an average that forgets; starts at the prior's."""
-    prior_sigma_log: float = 0.20
+    prior_sigma_log: float = Scales().sigma_log
     """The same before anything is measured."""
     itl_log: float = 0.0
     """Average log residual of ITL against the fitted constants, at the observed batch."""

@@ -81,7 +81,8 @@ class Scales:
     ttft: float = 1.0
     """Multiplies the modelled TTFT."""
     sigma_log: float = 0.20
-    """Standard deviation of log(measured / modelled): uncertainty that planning must carry."""
+    """Standard deviation of log(measured / modelled): uncertainty that planning must carry. The default is cautious for
+    any replica; `physics.confidence.prior_sigma_log` knows that of a given one."""
 
 
 class Confidence(StrEnum):

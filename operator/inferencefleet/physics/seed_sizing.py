@@ -18,6 +18,7 @@ import numpy as np
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.quick import concurrency_ceiling, nominal_weights_bytes, whole_replicas
@@ -78,8 +79,8 @@ def sizing_chain(question: SeedQuestion, mode: Mode = "physics", scales: Scales 
     question.validate()
     if mode not in ("seed", "physics"):
         raise ValueError(f"mode {mode!r}: there are 'seed' (as printed) and 'physics' (the product's model)")
-    scales = scales or Scales()
     shape, lengths = _shape(question), _lengths(question)
+    scales = scales or Scales(sigma_log=prior_sigma_log(shape))
     capacity = replica_capacity(shape, lengths, question.slos, scales)
     steps, figures = _seed_steps(question, shape)
     assumptions = check_assumptions(question, shape, lengths, figures, capacity, scales)
