@@ -17,8 +17,8 @@ benchmarks/accuracy that no constant was fitted to (.10), and a little for kinds
 LOW_SIGMA_LOG = 0.35
 """Between the mixture-of-experts prior and the worst family measured, int4 experts that were 36 % off (log .45)."""
 SATURATED = 0.8
-"""Of what memory and slots hold: above it modelled tails of TTFT leave those of the engine in `benchmarks.tails`, mostly
-downwards."""
+"""Of what memory and slots hold: above it modelled tails of TTFT leave those of the engine in `benchmarks.tails`,
+mostly downwards."""
 
 Doubt = tuple[Confidence, str]
 _FORMATS_MEASURED_WEIGHT_ONLY = frozenset({NumberFormat.MXFP4})
