@@ -9,6 +9,7 @@ mix. A prompt is done when its step ends, and prompts that arrived meanwhile fil
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import erf, pi, sqrt
 
 import numpy as np
@@ -159,6 +160,10 @@ class Arrivals:
         """The same of whole requests."""
         return quantiles(self.e2e_s(scale), levels)
 
+    def both(self, levels: Floats, scale: float) -> Floats:
+        """Percentiles of the first token and of the whole request, shape (2, replicas, r, levels)."""
+        return quantiles(np.array((self.ttft_s * scale, self.e2e_s(scale))), levels)
+
     def ttft_mean_s(self, scale: float) -> Floats:
         """Shape (replicas, r)."""
         return np.asarray(self.ttft_s.sum(axis=-1) * (scale / self.ttft_s.shape[-1]))
@@ -190,13 +195,19 @@ def queue(step: StepModel, mix: Traffic, grid: Steps, room: Room) -> Queue:
 
 def quantiles(values: Floats, levels: Floats) -> Floats:
     """Linear between order statistics; shape (..., levels)."""
-    last = values.shape[-1] - 1
-    places = [level * last for level in levels.tolist()]
-    lows = [min(int(place), last - 1) for place in places]
-    ranked = np.partition(values, sorted({*lows, *(low + 1 for low in lows)}), axis=-1)
-    part = np.array(places) - lows
-    low = np.array(lows)
-    return np.asarray(ranked[..., low] * (1.0 - part) + ranked[..., low + 1] * part)
+    ranks, low, part = _ranks(values.shape[-1], tuple(levels.tolist()))
+    below = np.partition(values, ranks, axis=-1)
+    found = below[..., low]
+    found += part * (below[..., low + 1] - found)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _ranks(count: int, levels: tuple[float, ...]) -> tuple[list[int], NDArray[np.intp], Floats]:
+    """The order statistics that levels lie between: all of them, the lower of each, and the way to the next."""
+    places = np.array(levels) * (count - 1)
+    low = np.minimum(places.astype(np.intp), count - 2)
+    return sorted({*low.tolist(), *(low + 1).tolist()}), low, places - low
 
 
 def _mixed(values: Floats, low: NDArray[np.intp], share: Floats) -> Floats:

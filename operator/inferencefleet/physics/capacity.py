@@ -139,7 +139,8 @@ def _of_fitting(
     table = np.array([limits[name] for name in names])
     binding = table.argmin(axis=0)
     rate = table.min(axis=0)
-    found = asked.at(rate[:, None], percentiles, curves)
+    found, idle = asked.at(rate[:, None], percentiles, curves)
+    floors |= idle
 
     answers = []
     for row, shape in enumerate(shapes):
@@ -201,6 +202,7 @@ def _sentence(
     if binding is Limit.MAX_SEQS:
         return f"The {shape.limits.max_num_seqs} sequence slots (maxNumSeqs) are all taken 5 % of the time {at}."
     return (
-        f"One API server process streams about {HOST_TOKENS_PER_S:,.0f} tokens/s or {HOST_REQUESTS_PER_S:.0f} "
-        f"requests/s; {rate:.3g} requests/s of {lengths.mean_output_tokens:,.0f} output tokens reach that."
+        f"One API server process was seen to stream {HOST_TOKENS_PER_S:,.0f} tokens/s and to answer "
+        f"{HOST_REQUESTS_PER_S:.0f} requests/s, not more: {rate:.3g} requests/s of {lengths.mean_output_tokens:,.0f} "
+        "output tokens reach that."
     )

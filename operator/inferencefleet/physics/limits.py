@@ -20,7 +20,7 @@ from inferencefleet.physics.kv import sequence_bytes
 from inferencefleet.physics.memory import memory_budget
 from inferencefleet.physics.residence import resident_bytes
 from inferencefleet.physics.step import StepModel
-from inferencefleet.physics.steps import Intervals, Steps, prompts_fill, steps_at
+from inferencefleet.physics.steps import Steps, prompts_fill, steps_at
 from inferencefleet.physics.traffic import Traffic
 
 Floats = NDArray[np.float64]
@@ -133,37 +133,41 @@ class Replicas:
         return times(level, self.ttft_scale)[..., 0]
 
     def alone(self, percentiles: Sequence[int]) -> dict[str, Floats]:
-        """Latencies of requests that meet an empty replica by name, shape (replicas, 1) each."""
-        first = Intervals(times_s=self.grid.intervals.times_s[:, :1], weights=self.grid.intervals.weights[:, :1])
-        return self._named(self.queue.alone(), first, percentiles)
+        """TTFT and end-to-end latency of requests that meet an empty replica by name, shape (replicas, 1) each."""
+        return self._named(self.queue.alone(), percentiles)
 
-    def at(self, rates: Floats, percentiles: Sequence[int], curves: Sequence[Curve | None]) -> dict[str, Floats]:
-        """Latencies at rates of shape (replicas, 1) by name, and `running`: each of the same shape.
+    def at(
+        self, rates: Floats, percentiles: Sequence[int], curves: Sequence[Curve | None]
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Latencies at rates of shape (replicas, 1) by name, and `running`: each of the same shape; and ITL percentiles
+        of an empty replica.
 
         Where there is a curve of a percentile it says so: rates were found with it.
         """
         low, seqs = self.queue.seqs_at(rates)
-        found = self._named(self.queue.sample(rates), self.grid.between(low, seqs), percentiles)
+        itl = self.grid.between(low, seqs).behind(self.grid.intervals).quantiles(np.array(percentiles) / 100)
+        found = self._named(self.queue.sample(rates), percentiles)
+        found |= {f"itl_p{percentile}": itl[:, 1:, index] for index, percentile in enumerate(percentiles)}
         for curve in curves:
             if curve is not None:
                 found[curve.name] = curve.at(seqs, found[curve.name])
-        return found | {"running": seqs}
+        found["running"] = seqs
+        return found, {f"itl_p{percentile}": itl[:, :1, index] for index, percentile in enumerate(percentiles)}
 
     def exactly_at(self, rates: Floats, percentiles: Sequence[int]) -> dict[str, Floats]:
         """The same at rates of shape (replicas, r), with steps computed at each instead of between those of a grid."""
         sample = self.queue.sample(rates)
         steps = steps_at(self.step, self.mix, np.maximum(sample.seqs, ALONE), self.room.seqs)
-        found = self._named(sample, steps.intervals, percentiles)
+        itl = steps.intervals.quantiles(np.array(percentiles) / 100)
+        found = self._named(sample, percentiles)
+        found |= {f"itl_p{percentile}": itl[..., index] for index, percentile in enumerate(percentiles)}
         return found | {"running": sample.seqs, "utilisation": rates / self.room.rate}
 
-    def _named(self, sample: Arrivals, intervals: Intervals, percentiles: Sequence[int]) -> dict[str, Floats]:
-        levels = np.array(percentiles) / 100
-        itl = intervals.quantiles(levels)
-        ttft, e2e = sample.ttft(levels, self.ttft_scale), sample.e2e(levels, self.ttft_scale)
+    def _named(self, sample: Arrivals, percentiles: Sequence[int]) -> dict[str, Floats]:
+        ttft, e2e = sample.both(np.array(percentiles) / 100, self.ttft_scale)
         found = {"ttft_mean": sample.ttft_mean_s(self.ttft_scale), "itl_mean": sample.itl_mean_s}
         for index, percentile in enumerate(percentiles):
             found[f"ttft_p{percentile}"] = ttft[..., index]
-            found[f"itl_p{percentile}"] = itl[..., index]
             found[f"e2e_p{percentile}"] = e2e[..., index]
         return found
 

@@ -99,22 +99,25 @@ class Intervals:
     weights: Floats
     """Chance of each cell as a token sees it, shape (replicas, points, cells)."""
 
+    def behind(self, other: Intervals) -> Intervals:
+        """These after the first point of `other`."""
+        return Intervals(
+            times_s=np.concatenate((other.times_s[:, :1], self.times_s), axis=1),
+            weights=np.concatenate((other.weights[:, :1], self.weights), axis=1),
+        )
+
     def above(self, target_s: float) -> Floats:
         """Chance that an interval exceeds the target, shape (replicas, points): the inverse of `quantiles`."""
         points, cells = self.times_s.shape[:2], self.weights.shape[-1]
-        under = self.times_s <= target_s
-        reached = np.vecdot(under.sum(axis=2, dtype=np.float64), self.weights)
-        below = np.where(under, self.times_s, -np.inf).reshape(*points, -1)
-        over = np.where(under, np.inf, self.times_s).reshape(*points, -1)
-        low, high = below.argmax(axis=-1)[..., None], over.argmin(axis=-1)[..., None]
-        first = np.take_along_axis(below, low, axis=-1)[..., 0]
-        second = np.take_along_axis(over, high, axis=-1)[..., 0]
-        chance = np.take_along_axis(self.weights, low % cells, axis=-1)
-        chance = np.minimum(chance, np.take_along_axis(self.weights, high % cells, axis=-1))[..., 0]
+        times, rows = self.times_s.reshape(*points, -1), np.indices(points, sparse=True)
+        under = times <= target_s
+        reached = np.vecdot(under.reshape(self.times_s.shape).sum(axis=2, dtype=np.float64), self.weights)
+        low, high = np.where(under, times, -np.inf).argmax(axis=-1), np.where(under, np.inf, times).argmin(axis=-1)
+        first, second = times[*rows, low], times[*rows, high]
+        chance = np.minimum(self.weights[*rows, low % cells], self.weights[*rows, high % cells])
         # Next to the end of all times there is nothing to go to.
-        inside = np.isfinite(first) & np.isfinite(second)
-        way = (target_s - np.where(inside, first, 0.0)) / np.where(inside, second - first, 1.0) - 0.5
-        reached = reached + np.where(inside, chance * way, 0.0)
+        chance *= (first <= target_s) & (second > target_s)
+        reached += chance * ((target_s - first) / np.maximum(second - first, 1e-300) - 0.5)
         return np.asarray(1.0 - reached / (OTHERS * self.weights.sum(axis=-1)))
 
     def quantiles(self, levels: Floats) -> Floats:

@@ -75,7 +75,7 @@ def test_the_host_caps_a_small_model_whatever_the_gpu_and_however_many() -> None
         found = replica_capacity(small_model(name, size), chat(prompt=50), ())
         assert found.binding is Limit.HOST, name
         assert found.requests_per_s == pytest.approx(25_000 / 250)
-        assert "One API server process streams about 25,000 tokens/s" in found.sentence
+        assert "One API server process was seen to stream 25,000 tokens/s" in found.sentence
 
 
 def test_the_host_answers_180_requests_a_second_however_short() -> None:
