@@ -12,7 +12,7 @@ from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.memory import memory_budget, missing_bytes
 from inferencefleet.physics.quick import nominal_weights_bytes, roofline_s
-from inferencefleet.physics.step import step_time_s
+from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.weights import weights_bytes
 from tests.seeds.price_tiers import QUOTED_TIERS
 from tests.seeds.shapes import BF16, LLAMA_70B, fixed, shape
@@ -68,7 +68,7 @@ def test_the_benchmark_table_sits_near_the_roofline_of_one_request(row: QuotedBe
 def test_a_batch_of_128_gives_many_times_the_benchmark_table(row: QuotedBenchmark) -> None:
     assert row.model is not None
     there = shape(row.model, row.gpu, row.gpus, row.weights, BF16, 2048)
-    decode = 128 / float(step_time_s(there, 128, 1024 + 64))
+    decode = 128 / StepModel(there).seconds(128, 128 * (1024 + 64))
     serving = 128 * replica_capacity(there, fixed(1024, 128), ()).requests_per_s
     assert decode == pytest.approx(row.decode_batch_128, rel=0.35)
     assert serving == pytest.approx(row.serving, rel=0.4)

@@ -48,7 +48,6 @@ def run_closed_loop(
     slots: int,
     kv_cache_tokens: float,
     prefix_hit_ratio: float = 0.0,
-    host_scale: float = 1.0,
 ) -> ClosedLoopRun:
     """Serve these requests, each client sending its next one when its last is answered.
 
@@ -64,7 +63,6 @@ def run_closed_loop(
         slots,
         kv_cache_tokens,
         prefix_hit_ratio,
-        host_scale,
     ).run()
 
 
@@ -81,12 +79,11 @@ class _Loop:
         slots: int,
         kv_cache_tokens: float,
         hit_ratio: float,
-        host_scale: float,
     ) -> None:
         self._step, self._slots, self._batched = step, slots, batched_tokens
         self._prompts, self._outputs = prompts.tolist(), outputs.tolist()
         self._cached = [prompt * hit_ratio for prompt in self._prompts]
-        self._host = (host_s(prompts) * host_scale).tolist()
+        self._host = host_s(prompts).tolist()
         self._room = kv_cache_tokens
         self._now = self._decoded = self._context = self._batch_seconds = 0.0
         self._running = self._sent = self._ended = 0

@@ -240,8 +240,8 @@ class StepModel:
         tokens = verified + prefill
         head_compute = self._head_compute * (verified + (prefill > 0))
         total = self._overhead + self._per_token * tokens + (self._sequence + self._state) * seqs
-        total = total + np.sqrt(np.sqrt(self._linear_memory4 + _fourth(self._linear_compute * tokens)))
-        total += np.sqrt(np.sqrt(self._head_memory**4 + _fourth(head_compute)))
+        total = total + _smax4(self._linear_memory4, self._linear_compute * tokens)
+        total += _smax4(self._head_memory**4, head_compute)
         if self._expert_miss_log:
             if math.isinf(self._expert_miss_log):
                 memory = self._expert_memory * (tokens > 0)
@@ -249,8 +249,9 @@ class StepModel:
                 memory = -self._expert_memory * np.expm1(self._expert_miss_log * tokens)
             compute = self._expert_compute * tokens
             total += np.cbrt(memory * memory * memory + compute * compute * compute)
-        fourth = _fourth(total)
-        total = np.sqrt(np.sqrt(np.sqrt(fourth * fourth + self._eager8 * (tokens > self._graph_tokens))))
+        total *= total
+        total = _smax4(self._eager8 * (tokens > self._graph_tokens), total)
+        np.sqrt(total, out=total)
         if self._drafter:
             total = total + self._draft_share * self._drafter.shared_array(seqs, np.zeros(())) * (seqs > 0)
         return np.asarray(total)
@@ -286,20 +287,6 @@ def _stacked(values: Sequence[Any]) -> Any:
     if isinstance(first, tuple):
         return tuple(_stacked(column) for column in zip(*values, strict=True))
     return first if all(value == first for value in values) else np.array(values)[:, None, None]
-
-
-def step_time_s(
-    shape: ReplicaShape,
-    decode_seqs: ArrayLike,
-    mean_context_tokens: ArrayLike,
-    prefill_tokens: ArrayLike = 0.0,
-    prefill_context_tokens: ArrayLike = 0.0,
-    scales: Scales = _PRIOR,
-) -> Seconds:
-    """Seconds of one step; the four arrays broadcast. See `StepModel.seconds` for their meaning."""
-    seqs = np.asarray(decode_seqs, dtype=np.float64)
-    total = seqs * np.asarray(mean_context_tokens, dtype=np.float64)
-    return StepModel(shape, scales).seconds_array(seqs, total, prefill_tokens, prefill_context_tokens)
 
 
 def efficiency_of(gpu: GpuSpec, weights: NumberFormat) -> Efficiency:
@@ -341,6 +328,11 @@ def _window_area(tokens: Seconds, window: float) -> Seconds:
     return np.asarray(inside * inside / 2 + (tokens - inside) * window)
 
 
-def _fourth(values: Seconds) -> Seconds:
-    square = values * values
-    return np.asarray(square * square)
+def _smax4(first4: Any, second: Seconds) -> Seconds:
+    """(first^4 + second^4)^(1/4) of `first4` = first^4; in place of `second`, for there are many steps."""
+    found = np.asarray(second)
+    found *= found
+    found *= found
+    found += first4
+    np.sqrt(found, out=found)
+    return np.sqrt(found, out=found)

@@ -14,7 +14,7 @@ from inferencefleet.physics.kv import (
     sliding_bytes_per_token,
     windowed_read_bytes_per_token,
 )
-from inferencefleet.physics.step import StepModel, step_time_s
+from inferencefleet.physics.step import StepModel
 from inferencefleet.physics.weights import parameters
 from tests.unit.physics.shapes import shape
 
@@ -41,7 +41,8 @@ def test_decoding_over_a_long_context_is_faster_with_sparse_attention_and_no_dif
     sparse, dense = (shape(f"deepseek-ai/DeepSeek-{name}", weights="fp8", tensor_parallel=8) for name in ("V3.2", "V3"))
 
     def cost(replica: ReplicaShape, context: float) -> float:
-        return float(step_time_s(replica, 32, context) - step_time_s(replica, 32, 0))
+        step = StepModel(replica)
+        return step.seconds(32, 32 * context) - step.seconds(32, 0)
 
     assert cost(sparse, 65_536) < 0.3 * cost(dense, 65_536)
     assert cost(sparse, 2048) == pytest.approx(cost(dense, 2048), rel=0.2)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from inferencefleet.domain.capacity import Scales
 from inferencefleet.physics.fit import HIGHEST, LARGEST_CONDITION, LOWEST, fit_scales
-from inferencefleet.physics.step import step_time_s
+from inferencefleet.physics.step import StepModel
 from tests.unit.physics.shapes import shape
 
 SHAPE = shape()
@@ -19,7 +19,7 @@ PREFILL = np.tile([0.0, 0.0, 0.0, 0.0, 500.0, 1000.0, 2000.0, 500.0], 6)
 
 def predict(scales: Scales) -> NDArray[np.float64]:
     """Log step times of batches of 1 to 128, half of them with prompt chunks; the TTFT factor has no part in them."""
-    return np.log(step_time_s(SHAPE, SEQS, 1200.0, PREFILL, 600.0, scales))
+    return np.log(StepModel(SHAPE, scales).seconds_array(SEQS, SEQS * 1200.0, PREFILL, 600.0))
 
 
 def predict_with_ttft(scales: Scales) -> NDArray[np.float64]:
@@ -82,7 +82,7 @@ def test_points_that_are_all_alike_are_refused_by_the_spread_guard() -> None:
     prefill = np.tile([0.0, 300.0, 3000.0], 8)
 
     def narrow(scales: Scales) -> NDArray[np.float64]:
-        return np.log(step_time_s(SHAPE, seqs, 1200.0, prefill, 600.0, scales))
+        return np.log(StepModel(SHAPE, scales).seconds_array(seqs, seqs * 1200.0, prefill, 600.0))
 
     found = fit_scales(narrow, narrow(TRUTH), running=seqs, prompt_tokens=np.full(24, 700.0))
     assert found.condition_number < LARGEST_CONDITION

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferencefleet.domain.capacity import Scales
-from inferencefleet.physics.step import StepModel, step_time_s
+from inferencefleet.physics.step import StepModel
 from tests.unit.physics.shapes import shape
 
 SHAPES = {
@@ -30,8 +30,9 @@ def test_the_fast_path_and_the_array_path_agree(
     name: str, seqs: int, context: float, prefill: int, attended: float
 ) -> None:
     scales = Scales(memory=1.1, compute=0.9, overhead=1.3)
-    fast = StepModel(SHAPES[name], scales).seconds(seqs, seqs * context, prefill, attended)
-    assert step_time_s(SHAPES[name], seqs, context, prefill, attended, scales) == pytest.approx(fast, rel=1e-9)
+    step = StepModel(SHAPES[name], scales)
+    work = (seqs, seqs * context, prefill, attended)
+    assert step.seconds_array(*work) == pytest.approx(step.seconds(*work), rel=1e-9)
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -47,7 +48,7 @@ def test_more_work_never_takes_less_time(name: str, seqs: int, prefill: int, con
 
 
 def test_arrays_broadcast() -> None:
-    assert step_time_s(SHAPES["dense"], np.arange(1, 9)[:, None], [100.0, 1000.0]).shape == (8, 2)
+    assert StepModel(SHAPES["dense"]).seconds_array(np.arange(1, 9)[:, None], [100.0, 1000.0]).shape == (8, 2)
 
 
 def test_decoding_alone_is_bound_by_reading_the_weights() -> None:
