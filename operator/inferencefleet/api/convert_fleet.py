@@ -93,7 +93,9 @@ def _model(block: ModelBlock, catalogue: Catalogue) -> ModelSpec | Problem:
             return replace(catalogue.model(block.id), id=block.id)
         if (size := len(json.dumps(architecture, default=str))) > MOST_ARCHITECTURE_BYTES:
             rule = f"has {size} bytes, and at most {MOST_ARCHITECTURE_BYTES} are read; leave out long lists of layers"
-            return problem("spec.model.architecture", sorted(architecture), rule, code="UnsupportedArchitecture")
+            return problem(
+                "spec.model.architecture", ", ".join(sorted(architecture)), rule, code="UnsupportedArchitecture"
+            )
         return catalogue.models.describe(block.id, architecture, "spec.model.architecture")
     except catalog.UnknownModel as error:
         field = "spec.model.id" if architecture is None else "spec.model.architecture"
@@ -103,7 +105,9 @@ def _model(block: ModelBlock, catalogue: Catalogue) -> ModelSpec | Problem:
     except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
         # A config.json is free-form: whatever is wrong in it must end here, as a sentence.
         says = str(error) if isinstance(error, ValueError) else f"cannot be read ({type(error).__name__}: {error})"
-        return problem("spec.model.architecture", sorted(architecture or ()), says, code="UnsupportedArchitecture")
+        return problem(
+            "spec.model.architecture", ", ".join(sorted(architecture or ())), says, code="UnsupportedArchitecture"
+        )
 
 
 def _weights(block: ModelBlock) -> NumberFormat | None:
@@ -137,14 +141,14 @@ def _too_long(spec: FleetSpec, model: ModelSpec, length: int) -> tuple[Problem, 
     expected = spec.traffic.expected
     mean = expected.prompt_tokens.mean + expected.output_tokens.mean
     if mean > length:
+        most = model.max_context_tokens
+        raising = f"Raise maxModelLen (up to {most}), or " if length < most else f"{model.id} takes no more: "
         return (
             problem(
                 "spec.traffic.expected",
                 f"{mean:g}",
                 f"the mean prompt and output together are {mean:g} tokens, above spec.model.maxModelLen, {length}: "
-                f"most "
-                f"requests would be refused. Raise maxModelLen (up to {model.max_context_tokens}), or correct the "
-                f"lengths.",
+                f"most requests would be refused. {raising}correct the lengths.",
             ),
         )
     return ()

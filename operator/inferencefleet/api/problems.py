@@ -49,5 +49,5 @@ def _without_indices(loc: Iterable[int | str]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = str(value) if isinstance(value, str) else repr(value)  # an enumeration's word, not how Python writes it
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -243,6 +243,20 @@ def test_a_context_longer_than_the_model_was_made_for_is_refused() -> None:
 def test_a_context_shorter_than_the_mean_request_is_refused() -> None:
     found = only_problem({"spec.model.maxModelLen": 1024})
     assert "1250 tokens, above spec.model.maxModelLen, 1024" in found.sentence
+    assert "Raise maxModelLen (up to 40960), or correct" in found.sentence
+
+
+def test_a_model_too_short_for_the_mean_request_is_not_to_be_raised() -> None:
+    short = {"like": "Qwen/Qwen3-32B", "maxContextTokens": 512}
+    found = only_problem({"spec.model.id": "acme/short", "spec.model.architecture": short})
+    assert "above spec.model.maxModelLen, 512" in found.sentence
+    assert "acme/short takes no more: correct the lengths" in found.sentence
+
+
+def test_refused_values_are_shown_as_they_were_written() -> None:
+    assert only_problem({"spec.model.weights": "int4"}).value == "int4"
+    found = only_problem({"spec.model.id": "acme/own", "spec.model.architecture": {"layers": 32, "hiden": 4096}})
+    assert (found.field, found.value) == ("spec.model.architecture", "hiden, layers")
 
 
 def test_several_mistakes_are_all_named_at_once() -> None:
