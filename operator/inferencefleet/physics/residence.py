@@ -17,6 +17,8 @@ from inferencefleet.physics.step import StepModel
 Floats = NDArray[np.float64]
 
 GRID = 24
+_GAUSS_NODES = np.array([[0.1127], [0.5], [0.8873]])
+_GAUSS_WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,9 +87,10 @@ def resident_bytes(shape: ReplicaShape, lengths: LengthMix) -> tuple[float, floa
     """Mean and root mean square of the KV cache bytes of a resident sequence at a random moment."""
     prompt, output = lengths.prompt_tokens, lengths.output_tokens
     # Three-point Gauss quadrature over how much of the output exists so far.
-    weight = output[:, None] * np.array([5.0, 8.0, 5.0]) / 18.0 / output.sum()
-    size = sequence_bytes(shape, prompt[:, None] + output[:, None] * np.array([0.1127, 0.5, 0.8873]))
-    return float((weight * size).sum()), float(np.sqrt((weight * size * size).sum()))
+    size = sequence_bytes(shape, prompt + _GAUSS_NODES * output)
+    total = output.sum()
+    mean, square = _GAUSS_WEIGHTS @ (size @ output), _GAUSS_WEIGHTS @ ((size * size) @ output)
+    return float(mean / total), float(np.sqrt(square / total))
 
 
 def load(shape: ReplicaShape, lengths: LengthMix, scales: Scales, most_seqs: float) -> Load:

@@ -91,9 +91,7 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
 
     order = np.argsort(lengths.prompt_tokens, kind="stable")
     count = order.size
-    groups = min(PROMPTS, count)
-    starts = (np.arange(groups) * count) // groups
-    held = np.diff(np.append(starts, count))
+    starts, held, ranks, drawn = _grouped(count)
     prompt = np.add.reduceat(lengths.prompt_tokens[order], starts) / held
     new = new_tokens(prompt, lengths.prefix_hit_ratio)
     cached = np.maximum(prompt - new, 0.0)
@@ -115,17 +113,16 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
 
     out_steps = np.maximum(lengths.output_tokens - 1.0, 0.0) / gain
     stays = out_steps + cuts
-    sample = arrival_sample()
-    drawn = (sample.order * count).astype(np.intp)
+    stay = float(stays.sum()) / count
     rank = np.empty(count, dtype=np.intp)
-    rank[order] = np.repeat(np.arange(groups), held)
+    rank[order] = ranks
     return Traffic(
         lengths=lengths,
         tokens_per_step=gain,
         verified=verified,
         most_tokens=most,
-        decode_steps=float(out_steps.mean()),
-        chunks=float(cuts.mean()),
+        decode_steps=float(out_steps.sum()) / count,
+        chunks=(count + full) / count,
         chunk_tokens=chunk_tokens,
         budget=budget,
         cells=np.arange(number + 1, dtype=np.float64) * (budget / number),
@@ -141,8 +138,17 @@ def traffic(shape: ReplicaShape, lengths: LengthMix) -> Traffic:
         group=rank[drawn],
         steps_after_first=out_steps[drawn],
         host_s=host_s(lengths.prompt_tokens)[drawn],
-        spread2=float(stays.var() / stays.mean() ** 2),
+        spread2=max(0.0, float(stays @ stays) / count / stay**2 - 1.0),
     )
+
+
+@lru_cache(maxsize=8)
+def _grouped(count: int) -> tuple[Indices, Indices, Indices, Indices]:
+    """Where each group of so many prompts starts, how many it has, the group of each, and who arrives."""
+    groups = min(PROMPTS, count)
+    starts = (np.arange(groups) * count) // groups
+    held = np.diff(np.append(starts, count))
+    return starts, held, np.repeat(np.arange(groups), held), (arrival_sample().order * count).astype(np.intp)
 
 
 @lru_cache(maxsize=len(CELLS))
