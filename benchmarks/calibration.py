@@ -22,9 +22,9 @@ from inferencefleet.domain.observation import PoolMetrics
 from inferencefleet.physics.intervals import interval_log
 from inferencefleet.physics.observed import Observed
 from inferencefleet.simulator.truth import Truth
+from tests.bad_windows import BAD, FASTER, RATES, SLOWER, as_they_are, windows
 from tests.calibrating import Bad, Learner, Synthetic, point, scaled, with_window
 from tests.replay import Pool
-from tests.unit.planning.test_calibration_adversarial import BAD, FASTER, RATES, SLOWER, windows
 
 PRIOR = Scales()
 GOOD = "windows as they are"
@@ -92,7 +92,7 @@ def synthetic(seeds: int) -> list[tuple[str, str, list[Outcome]]]:
     found = []
     for name, truth in TRUTHS.items():
         numbers = range(1, seeds + 1)
-        found.append((GOOD, name, [story(lambda seen, _: seen, truth, seed) for seed in numbers]))
+        found.append((GOOD, name, [story(as_they_are, truth, seed) for seed in numbers]))
         found.append(("slow drift of memory, +30 %", name, [slow_drift(truth, seed) for seed in numbers]))
         found.append(("one outlier in ten", name, [story(one_in_ten, truth, seed) for seed in numbers]))
         found += [(bad, name, [story(BAD[bad].bend, truth, seed) for seed in numbers]) for bad in BAD]
@@ -110,7 +110,7 @@ def engine_windows(name: str, seed: int) -> tuple[PoolMetrics, ...]:
 def simulated(seeds: int) -> list[tuple[str, str, list[Outcome]]]:
     """The same with windows of simulated engines."""
     stories = {
-        GOOD: lambda seen, _: seen,
+        GOOD: as_they_are,
         **{name: BAD[name].bend for name in ("gauge doubled", "ITL in milliseconds")},
     }
     found = []
