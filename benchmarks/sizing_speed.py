@@ -61,7 +61,7 @@ def questions() -> dict[str, tuple[ReplicaShape, tuple[Slo, ...]]]:
         "E2E p50 binds": (a_shape(), (Slo(metric=SloMetric.E2E, percentile=50, target_s=4.0),)),
         "KV cache binds": (a_shape(gpus=1, weights="fp8"), ()),
         "slots bind": (a_shape(max_num_seqs=16), ()),
-        "host binds": (a_shape("Qwen/Qwen3-0.6B", gpus=1), ()),
+        "host binds": (a_shape("Qwen/Qwen3-0.6B", "B200", max_num_seqs=1024, cuda_graph_tokens=16384), ()),
         "ITL p95 of a mixture of experts": (a_shape("Qwen/Qwen3-235B-A22B", gpus=8, weights="fp8"), CHAT),
         "does not fit": (a_shape("meta-llama/Llama-3.3-70B-Instruct", gpus=1), CHAT),
     }
