@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -57,8 +58,8 @@ class Above(click.ParamType[float]):
 class OneOf(click.ParamType[Word]):
     """A word of an enumeration; case does not matter."""
 
-    def __init__(self, words: type[Word], name: str) -> None:
-        self._words, self.name = words, name
+    def __init__(self, words: Iterable[Word], name: str) -> None:
+        self._words, self.name = tuple(words), name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Word:
         known = {word.value.lower(): word for word in self._words}
@@ -121,3 +122,4 @@ class SloText(click.ParamType[Slo]):
 
 
 FORMATS = OneOf(NumberFormat, "number format")
+KV_FORMATS = OneOf((NumberFormat.BF16, NumberFormat.FP8), "format of a KV cache")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from inferencefleet.cli.flags import FORMATS, PERCENTILES, Above, Duration, Listed, SloText, TensorParallel
+from inferencefleet.cli.flags import FORMATS, KV_FORMATS, PERCENTILES, Above, Duration, Listed, SloText, TensorParallel
 from inferencefleet.cli.workload import Asked
 from inferencefleet.domain.hardware import NumberFormat
 
@@ -36,7 +36,7 @@ def model_options(command: Command) -> Command:
             "--weights", type=Listed(FORMATS), multiple=True, metavar="FORMAT,...",
             help=f"Weight formats ({', '.join(word.value for word in NumberFormat)}). Default: as published.",
         ),
-        click.option("--kv-cache", type=FORMATS, metavar="FORMAT", help="KV cache format, bf16 (default) or fp8."),
+        click.option("--kv-cache", type=KV_FORMATS, metavar="FORMAT", help="KV cache format, bf16 (default) or fp8."),
         click.option("--max-model-len", type=click.IntRange(256, 10_000_000), metavar="TOKENS",
                      help="Longest prompt plus output. Default: the model's limit, at most 32768."),
         click.option("--max-num-seqs", type=click.IntRange(1, 8192), metavar="N",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -68,6 +68,17 @@ class PriceList:
     def allowed(self, pools: Collection[str] | None) -> PriceList:
         """Only the pools that a fleet restricts itself to; None = every pool."""
         return self if pools is None else replace(self, pools=[pool for pool in self.pools if pool.name in pools])
+
+    def refuse_strangers(self, gpus: Iterable[GpuSpec]) -> None:
+        """`Refusal` for a --price of a GPU that is neither among these nor in the catalogue: most likely a slip."""
+        names = {gpu.name for gpu in gpus}
+        for name in self.given:
+            if name == ANY or name in names:
+                continue
+            try:
+                catalog.gpu(name)
+            except ValueError as error:
+                raise refuse("--price", f"{name}={self.given[name]:g}", f"{error} Or spell it as in --gpu.") from None
 
     def tag(self, gpu: GpuSpec) -> PriceTag | None:
         """The price of this GPU; None when nobody knows one. A GPU in numbers may borrow the name of a listed one."""

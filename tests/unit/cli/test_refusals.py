@@ -88,6 +88,18 @@ from tests.unit.cli.runner import CHAT, refusal, run
         pytest.param(
             ("recommend", "Qwen/Qwen3-32B", *CHAT, "--price", "H100=cheap"), ("'cheap'", "dollars"), id="price"
         ),
+        pytest.param(
+            ("size", "Qwen/Qwen3-32B", "--gpu", "H100", *CHAT, "--price", "H10=2.5"),
+            ("--price=H10=2.5", "closest: ", "spell it as in --gpu"), id="price of an unknown gpu",
+        ),
+        pytest.param(
+            ("fit", "Qwen/Qwen3-32B", "--kv-cache", "int4"), ("'int4'", "(known: bf16, fp8)"), id="kv cache format"
+        ),
+        pytest.param(
+            ("size", "Qwen/Qwen3-32B", "--gpu", "H100", *CHAT, "--mode", "seed", "--batch", "48", "--step", "18ms",
+             "--plot", "x.png"),
+            ("--plot=x.png", "leave it out"), id="charts of the textbook chain",
+        ),
         pytest.param(("fit", "Qwen/Qwen3-32B", "--gpu", ","), ("at least one GPU",), id="no gpu in the list"),
         pytest.param(
             ("size", "Qwen/Qwen3-32B", "--gpu", "H100/1g.10gb", *CHAT, "--tp", "2"),

@@ -101,6 +101,8 @@ def _formats(workload: Workload) -> tuple[tuple[NumberFormat, ...], tuple[Number
 def _offers(gpus: list[GpuSpec], prices: PriceList) -> list[Offer]:
     if prices.pools and not gpus:
         gpus = list({pool.gpu.name: pool.gpu for pool in prices.pools}.values())
+    gpus = gpus or list(catalog.gpus().values())
+    prices.refuse_strangers(gpus)
     per_node = {pool.gpu.name: pool.gpus_per_node for pool in prices.pools}
     return [
         Offer(
@@ -108,5 +110,5 @@ def _offers(gpus: list[GpuSpec], prices: PriceList) -> list[Offer]:
             price=prices.tag(gpu),
             gpus_per_node=per_node.get(gpu.name, GPUS_PER_NODE.get(gpu.name, USUAL_GPUS_PER_NODE)),
         )
-        for gpu in gpus or catalog.gpus().values()
+        for gpu in gpus
     ]

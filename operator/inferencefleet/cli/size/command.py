@@ -64,10 +64,13 @@ def command(
     workload = workload_of(asked_of(flags))
     prices = prices.allowed(workload.pools)
     chosen = gpu or _only_gpu(prices)
+    prices.refuse_strangers([chosen])
     weights = _one_format(workload)
     if mode == "seed":
         from inferencefleet.cli.size.seed import answer_as_seed
 
+        if plot is not None:
+            raise refuse("--plot", plot, "charts are drawn of --mode physics; leave it out, or ask in two commands")
         answer_as_seed(workload, chosen, weights, batch, step, form)
         return
     if batch is not None or step is not None:
