@@ -135,7 +135,7 @@ class Learner:
 
     @property
     def shape(self) -> ReplicaShape:
-        return running_shape(self.fleet, self.pool, 2)
+        return running_shape(self.fleet, self.pool.gpu, 2)
 
     @property
     def prior(self) -> Scales:

@@ -14,6 +14,7 @@ from math import hypot, log2
 from inferencefleet.domain.calibration import PROBATION_WINDOWS, ShapeCalibration, ShapeKey, WindowVerdict
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, Histogram
 from inferencefleet.domain.pool import Pool
@@ -99,7 +100,7 @@ def calibrate(
         pool = pools.get(workload.pool)
         if pool is None or workload.replicas == 0:
             continue
-        shape = running_shape(state.fleet, pool, workload.tensor_parallel)
+        shape = running_shape(state.fleet, pool.gpu, workload.tensor_parallel)
         key = shape_key(shape)
         prior = prior_scales(shape)
         entry = known.get((pool.name, key)) or ShapeCalibration(pool=pool.name, key=key, sigma_log=prior.sigma_log)
@@ -118,14 +119,15 @@ def _still_true(entry: ShapeCalibration, fleet: Fleet, pools: Mapping[str, Pool]
     be corrected twice. Of a GPU that no pool has, nobody can tell: it is kept, and not used.
     """
     same_gpu = [pool for pool in pools.values() if pool.gpu.name == entry.key.gpu]
-    shapes = (running_shape(fleet, pool, entry.key.tensor_parallel) for pool in same_gpu)
+    shapes = (running_shape(fleet, pool.gpu, entry.key.tensor_parallel) for pool in same_gpu)
     return not same_gpu or any(shape_key(shape) == entry.key for shape in shapes)
 
 
-def running_shape(fleet: Fleet, pool: Pool, tensor_parallel: int) -> ReplicaShape:
+def running_shape(fleet: Fleet, gpu: GpuSpec, tensor_parallel: int) -> ReplicaShape:
+    """The replica that this fleet runs on so many of these GPUs."""
     return ReplicaShape(
         model=fleet.model,
-        gpu=pool.gpu,
+        gpu=gpu,
         tensor_parallel=tensor_parallel,
         weights=fleet.weights,
         kv_cache=fleet.kv_cache,

@@ -13,12 +13,12 @@ from inferencefleet.domain.observation import WorkloadState
 from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
+from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.tensor_parallel import Question, choose
 from inferencefleet.planning.calibrate import NOTHING, Learnt, running_shape
 
 UNCERTAINTY_Z = 0.84
 """The plan counts on the capacity that is exceeded with probability 80 %."""
-TENSOR_PARALLEL_SIZES = (1, 2, 4, 8)
 
 
 def size(
@@ -42,7 +42,7 @@ def size(
         fixed = fleet.engine.tensor_parallel or running.get(pool.name)
         if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
             fixed = elsewhere[pool.gpu.name]
-        scales = learnt.scales(running_shape(fleet, pool, fixed or 1), pool.name)
+        scales = learnt.scales(running_shape(fleet, pool.gpu, fixed or 1), pool.name)
         # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
         key = (pool.gpu, pool.gpus_per_node, fixed, scales)
         if key not in known:
@@ -65,7 +65,7 @@ def _one_replica(
         limits=fleet.engine.limits,
         lengths=lengths,
         slos=fleet.slos,
-        sizes=[size for size in TENSOR_PARALLEL_SIZES if size <= pool.gpus_per_node],
+        sizes=[size for size in SIZES if size <= pool.gpus_per_node],
         scales=scales,
         speculation=fleet.engine.speculation,
     )

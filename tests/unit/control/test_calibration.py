@@ -50,7 +50,7 @@ def _shape(stage: Stage, fleet: Any) -> Any:
 
     (workload,) = stage.reader.workloads[CHAT]
     pool = next(pool for pool in stage.gatherer._pools if pool.name == "reserved")
-    return running_shape(fleet, pool, workload.tensor_parallel)
+    return running_shape(fleet, pool.gpu, workload.tensor_parallel)
 
 
 async def served(windows: int = 12) -> Served:

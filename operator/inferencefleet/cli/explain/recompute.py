@@ -17,7 +17,7 @@ from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.plan import Reason
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
-from inferencefleet.planning.calibrate import Learnt
+from inferencefleet.planning.calibrate import Learnt, running_shape
 from inferencefleet.planning.decide import DEFAULT_WINDOW_S
 from inferencefleet.planning.forecast import noise_margin, trend_ahead
 from inferencefleet.planning.size import planned_share
@@ -107,15 +107,7 @@ def _replica(
     gpu = _gpu(sizing, pools)
     if isinstance(gpu, str):
         return gpu
-    shape = ReplicaShape(
-        model=fleet.model,
-        gpu=gpu,
-        tensor_parallel=int(sizing.get("tensorParallelSize") or 1),
-        weights=fleet.weights,
-        kv_cache=fleet.kv_cache,
-        limits=fleet.engine.limits,
-        speculation=fleet.engine.speculation,
-    )
+    shape = running_shape(fleet, gpu, int(sizing.get("tensorParallelSize") or 1))
     pool = str(sizing.get("pool"))
     scales = learnt.scales(shape, pool)
     capacity = replica_capacity(shape, lengths, fleet.slos, scales)
