@@ -19,8 +19,9 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.paper import Paper, Table, milliseconds, quantile
-from inferencefleet.catalog import gpu, gpus, model
-from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaCapacity, ReplicaShape
+from benchmarks.shapes import a_shape
+from inferencefleet.catalog import gpus
+from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
@@ -37,19 +38,6 @@ TTFT = Slo(metric=SloMetric.TTFT, percentile=95, target_s=2.0)
 ITL = Slo(metric=SloMetric.ITL, percentile=95, target_s=0.060)
 CHAT = (TTFT, ITL)
 SEARCHED = {"isl": 1000, "osl": 250, "ttft": 2000.0, "tpot": 60.0}
-
-
-def a_shape(
-    id: str = ID, gpu_name: str = "H100-SXM", gpus: int = 2, weights: str = "bf16", **limits: int
-) -> ReplicaShape:
-    return ReplicaShape(
-        model=model(id),
-        gpu=gpu(gpu_name),
-        tensor_parallel=gpus,
-        weights=NumberFormat(weights),
-        kv_cache=NumberFormat.BF16,
-        limits=EngineLimits(**limits),
-    )
 
 
 def questions() -> dict[str, tuple[ReplicaShape, tuple[Slo, ...]]]:

@@ -14,16 +14,14 @@ import argparse
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.paper import Paper, Table, median
-from inferencefleet.catalog import gpu, model
-from inferencefleet.domain.capacity import EngineLimits, Limit, ReplicaShape
-from inferencefleet.domain.hardware import NumberFormat
+from benchmarks.shapes import a_shape
+from inferencefleet.domain.capacity import Limit, ReplicaShape
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.physics.capacity import operating_latencies_s, replica_capacity
 from inferencefleet.physics.lengths import lognormal_mix
@@ -164,17 +162,9 @@ def workloads() -> tuple[Workload, ...]:
 
 
 def _workload(
-    name: str, fit: bool, id: str, gpu_name: str, gpus: int, weights: str, lengths: LengthMix, **limits: Any
+    name: str, fit: bool, id: str, gpu_name: str, gpus: int, weights: str, lengths: LengthMix, **limits: int
 ) -> Workload:
-    shape = ReplicaShape(
-        model=model(id),
-        gpu=gpu(gpu_name),
-        tensor_parallel=gpus,
-        weights=NumberFormat(weights),
-        kv_cache=NumberFormat.BF16,
-        limits=EngineLimits(**limits),
-    )
-    return Workload(name=name, fit=fit, shape=shape, lengths=lengths)
+    return Workload(name=name, fit=fit, shape=a_shape(id, gpu_name, gpus, weights, **limits), lengths=lengths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
