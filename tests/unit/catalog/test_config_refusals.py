@@ -20,16 +20,8 @@ from inferencefleet.catalog import (
 )
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.model import ModelSpec
+from tests.unit.catalog.configs import DENSE
 
-DENSE: dict[str, Any] = {
-    "hidden_size": 4096,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-}
 EXPERTS = {"num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 1408}
 MINE: dict[str, Any] = {
     "layers": 32,

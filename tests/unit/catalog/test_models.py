@@ -10,18 +10,9 @@ from inferencefleet.catalog.build_models import by_hand
 from inferencefleet.catalog.model_record import from_record, to_record
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.model import AttentionKind, attention_groups
+from tests.unit.catalog.configs import DENSE
 
 DATA = resources.files("inferencefleet.catalog").joinpath("data")
-
-DENSE = {
-    "hidden_size": 4096,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "intermediate_size": 14336,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-}
 
 
 def test_every_model_is_complete() -> None:
