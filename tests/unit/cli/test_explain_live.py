@@ -120,6 +120,18 @@ def test_a_context_that_is_not_there_is_named(server: ApiServer) -> None:
     assert "nope" in refusal("explain", "chat", "--context", "nope", exit_code=3)
 
 
+@pytest.mark.parametrize("text", [b"clusters: {", b"\xff\xfe", b""], ids=["broken", "no text", "empty"])
+def test_a_kubeconfig_that_is_none_is_refused_with_its_path(
+    text: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken"
+    path.write_bytes(text)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    says = refusal("explain", "chat", exit_code=3)
+    assert f"the kubeconfig at {path} cannot be used" in says
+    assert says.count("\n") == 1
+
+
 def test_a_server_that_does_not_answer_is_told_from_a_fleet_that_is_missing(server: ApiServer) -> None:
     server.shutdown()
     server.server_close()

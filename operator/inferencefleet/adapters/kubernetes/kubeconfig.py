@@ -10,6 +10,7 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
+from yaml import YAMLError
 
 from inferencefleet.adapters.kubernetes.client import KubernetesClient
 from inferencefleet.adapters.kubernetes.errors import Unreachable
@@ -27,8 +28,9 @@ async def connect_as_user(context: str | None, *, timeout_s: float = 10.0) -> tu
     try:
         contexts, active = kubernetes_config.list_kube_config_contexts(config_file=path)
         await kubernetes_config.load_kube_config(config_file=path, context=context, client_configuration=configuration)
-    except (ConfigException, OSError, TypeError) as error:
-        raise Unreachable(0, f"the kubeconfig at {path} cannot be used: {error}") from error
+    except (ConfigException, OSError, TypeError, ValueError, YAMLError) as error:
+        why = " ".join(str(error).split())  # YAML errors have lines
+        raise Unreachable(0, f"the kubeconfig at {path} cannot be used: {why}") from error
     chosen = next((entry for entry in contexts if entry["name"] == context), None) if context else active
     return KubernetesClient(ApiClient(configuration), timeout_s=timeout_s), _namespace(chosen)
 
