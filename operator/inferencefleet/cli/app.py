@@ -8,6 +8,8 @@ from importlib import import_module
 
 import click
 
+INTERRUPTED = 130
+"""As shells say it of Ctrl-C; 1 would be an answer."""
 COMMANDS = {
     "fit": "Which GPUs and weight formats hold a model, and the KV cache room that is left.",
     "size": "What one replica can do, and how many a request rate needs.",
@@ -69,4 +71,16 @@ def fleet() -> None:
 def main() -> None:
     """Entry point of `kubectl-fleet` and of `python -m inferencefleet.cli`."""
     plugin = os.path.basename(sys.argv[0]).startswith("kubectl-fleet")
-    fleet(prog_name="kubectl fleet" if plugin else "python -m inferencefleet.cli")
+    name = "kubectl fleet" if plugin else "python -m inferencefleet.cli"
+    try:
+        code = fleet(prog_name=name, standalone_mode=False)
+    except click.Abort:
+        click.echo("Interrupted; nothing is answered.", err=True)
+        code = INTERRUPTED
+    except click.ClickException as refused:
+        refused.show()
+        code = refused.exit_code
+    except OSError as error:  # inputs are refused where they are read, so this is standard output
+        click.echo(f"Error: the answer cannot be written: {error.strerror}; give it another place", err=True)
+        code = 2
+    sys.exit(code)
