@@ -18,5 +18,7 @@ if not __package__:
 
 from benchmarks.accuracy_parts.command import main
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
     sys.exit(main())

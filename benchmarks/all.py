@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: an hour or so, most of it the five demos.
+"""All benchmarks, one after the other: more than an hour, half of it the five demos.
 
 python -m benchmarks.all [--no-cold] [--skip demo_seeds]
 """
@@ -9,12 +9,14 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import accuracy, calibration, demo_seeds, grid, reaction, setup_time, tick
+from benchmarks import accuracy, calibration, demo_seeds, grid, reaction, setup_time, sizing_speed, tails, tick
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
     "calibration": calibration.main,
     "grid": grid.main,
+    "tails": tails.main,
+    "sizing_speed": sizing_speed.main,
     "tick": tick.main,
     "reaction": reaction.main,
     "setup_time": setup_time.main,

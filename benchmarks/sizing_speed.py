@@ -131,10 +131,10 @@ def aiconfigurator(python: str | None) -> dict[str, object] | str:
     return found
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--aiconfigurator", metavar="PYTHON", help="an interpreter that has it")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     paper = Paper(name="sizing_speed", title="Speed of sizing", seed="none: everything is deterministic")
     mixes = fresh_mixes()
 
@@ -172,6 +172,7 @@ def main() -> None:
     paper.figures = {"single": figures, "table_s": tables, "table_again_s": again, "remembered_s": remembered}
     paper.parts += against(aiconfigurator(arguments.aiconfigurator), mixes, paper)
     paper.write()
+    return 0
 
 
 def against(found: dict[str, object] | str, mixes: Iterator[LengthMix], paper: Paper) -> list[str | Table]:
@@ -198,4 +199,4 @@ def against(found: dict[str, object] | str, mixes: Iterator[LengthMix], paper: P
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,7 +11,8 @@ step time misses. Workloads marked `fit` were looked at when the few constants o
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from zlib import crc32
@@ -253,11 +254,11 @@ def details(points: Iterable[Point]) -> Table:
     return Table(("workload", "u", *COLUMNS, "seeds", "waited", "preempted"), rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--requests", type=int, default=5000, help="in each run; three times as many above 0.8")
     parser.add_argument("--seeds", type=int, default=3)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     paper = Paper(
         name="tails",
         title="Latency percentiles of the physics against the discrete-event engine",
@@ -310,7 +311,8 @@ def main() -> None:
         ],
     }  # fmt: skip
     paper.write()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
