@@ -24,10 +24,11 @@ def cells(kv_cache: NumberFormat | None = None, names: Collection[str] = ()) -> 
     Without a KV format, both take turns.
     """
     models = [model for model in catalog.models().values() if not names or model.id in names]
-    axes = (models, catalog.gpus().values(), SIZES, NumberFormat)
-    for places in product(*(enumerate(axis) for axis in axes)):
-        (_, model), (_, gpu), (_, size), (_, weights) = places
-        turn = sum(place for place, _ in places) % len(KV_FORMATS)
+    gpus = catalog.gpus().values()
+    for (i, model), (j, gpu), (k, size), (m, weights) in product(
+        enumerate(models), enumerate(gpus), enumerate(SIZES), enumerate(NumberFormat)
+    ):
+        turn = (i + j + k + m) % len(KV_FORMATS)
         yield ReplicaShape(
             model=model,
             gpu=gpu,
