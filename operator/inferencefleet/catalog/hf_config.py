@@ -28,6 +28,8 @@ _TWO_MATRICES = frozenset(
     {"gpt2", "gptj", "gpt_neox", "gpt_bigcode", "opt", "bloom", "falcon", "mpt", "phi", "starcoder2", "nemotron"}
 )
 """Model types whose MLP has no gate."""
+_OTHER_TASKS = ("Classification", "ForMaskedLM", "ForQuestionAnswering", "BertModel", "RewardModel")
+"""How the names of architectures end that do not generate."""
 _NESTED = ("text_config", "llm_config", "language_config")
 
 
@@ -56,6 +58,7 @@ def model_from_hf_config(id: str, config: Config, source: str = "Hugging Face co
     if not isinstance(config, Mapping):
         raise UnsupportedArchitecture(f"model {id!r}: the architecture is no block of fields; give a config.json")
     config = to_hf_names(id, config)
+    _refuse_other_tasks(Fields(id, config))
     text = _text(config)
     fields = Fields(id, text)
     if fields.count("hidden_size_per_layer_input"):
@@ -90,6 +93,15 @@ def model_from_hf_config(id: str, config: Config, source: str = "Hugging Face co
     if spec.groups:
         return spec
     return replace(spec, groups=hf_attention.groups(fields, attention_groups(spec)))
+
+
+def _refuse_other_tasks(fields: Fields) -> None:
+    """Encoders have the same fields as decoders, and would be sized as if they wrote text."""
+    named = fields.config.get("architectures")
+    if isinstance(named, list) and named and all(str(name).endswith(_OTHER_TASKS) for name in named):
+        fields.refuse("architectures", "it writes no text; give a model that does, such as one for causal language")
+    if fields.flag("is_encoder_decoder"):
+        fields.refuse("is_encoder_decoder", "models with an encoder of their own are not supported; give a decoder")
 
 
 def _text(config: Config) -> Config:
