@@ -84,7 +84,7 @@ async def read(source: PrometheusMetricsSource, name: str, namespace: str = "pro
 
 
 async def metrics_of(stage: Stage, name: str, **settings: object) -> FleetMetrics:
-    """What is read once the target is up: a scrape that a busy machine delays past its time-out hides it for a moment."""
+    """What is read once the target is up: a scrape that a busy machine delays past its time-out hides it a moment."""
     deadline = time.monotonic() + 10
     found = await read(stage.source(**settings), name)
     while not isinstance(found, FleetMetrics) and time.monotonic() < deadline:

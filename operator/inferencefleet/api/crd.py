@@ -100,6 +100,7 @@ POOL = Kind(
         _column("READY", "string", '.status.conditions[?(@.type=="Ready")].status'),
         _column("REASON", "string", '.status.conditions[?(@.type=="Ready")].reason'),
         _column("AGE", "date", ".metadata.creationTimestamp"),
+        _column("MIG", "string", ".spec.gpu.migProfile", "Slice of the GPU; empty for whole GPUs.", 1),
         _column("PLANNED", "integer", ".status.gpus.planned", "GPUs that the plans of all fleets want.", 1),
         _column("MESSAGE", "string", '.status.conditions[?(@.type=="Ready")].message', "The reason in a sentence.", 1),
     ),

@@ -81,14 +81,18 @@ def calibrated_steps(
                 sentence=(
                     f"{sizing.pool}: {before:.2f} -> {after:.2f} req/s a replica by {learnt}: times of memory "
                     f"x{sizing.scales.memory:.2f}, compute x{sizing.scales.compute:.2f}, overhead "
-                    f"x{sizing.scales.overhead:.2f}, TTFT x{sizing.scales.ttft:.2f} of the prior, "
-                    f"uncertainty {sizing.scales.sigma_log:.2f} instead of {prior.sigma_log:.2f}"
+                    f"x{sizing.scales.overhead:.2f}, TTFT x{sizing.scales.ttft:.2f} of the prior"
+                    f"{_uncertainty(sizing.scales.sigma_log, prior.sigma_log)}"
                 ),
                 before=round(before, 3),
                 after=round(after, 3),
             )
         )
     return tuple(found)
+
+
+def _uncertainty(now: float, before: float) -> str:
+    return f", uncertainty {now:.2f} instead of {before:.2f}" if round(now, 2) != round(before, 2) else ""
 
 
 def _is_own(entry: ShapeCalibration | None, sizing: Sizing) -> TypeGuard[ShapeCalibration]:

@@ -27,8 +27,9 @@ ROUNDING = 0.005
 """Relative: status is rounded to three digits after the point."""
 EXACT = 0.02
 """Relative: the same formula on rounded inputs."""
-ROUGH = 0.25
-"""Relative: observed lengths are in the status as means only, and the plan used their histograms."""
+ROUGH = 0.40
+"""Relative: observed lengths are in the status as means only, and the plan used their histograms. The declared spread
+at the observed means was 31 % off on the recorded conversations of the quickstart."""
 _SHORT = (Reason.NOT_ENOUGH_GPUS, Reason.MAX_REPLICAS)
 
 
