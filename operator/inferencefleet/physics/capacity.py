@@ -168,7 +168,7 @@ def _of_fitting(
             ReplicaCapacity(
                 requests_per_s=at,
                 binding=limit,
-                sentence=_sentence(limit, next(bound, None), at, concurrency, shape, budget, lengths, reached),
+                sentence=_sentence(limit, next(bound, None), at, concurrency, shape, budget, lengths),
                 limits_requests_per_s=MappingProxyType({name: float(table[n, row]) for n, name in enumerate(names)}),
                 concurrency=concurrency,
                 memory=budget,
@@ -187,13 +187,11 @@ def _sentence(
     shape: ReplicaShape,
     budget: MemoryBudget,
     lengths: LengthMix,
-    found: Mapping[str, float],
 ) -> str:
     """The binding limit in words with its numbers."""
     at = f"at {rate:.3g} requests/s ({concurrency:.0f} running)"
     if slo is not None:
-        reached = found[f"{slo.metric}_p{slo.percentile}"]
-        return f"{at[0].upper()}{at[1:]} {slo.metric} p{slo.percentile} is {seconds(reached)}; the target is {slo}."
+        return f"{at[0].upper()}{at[1:]} {slo.metric} p{slo.percentile} reaches its target of {seconds(slo.target_s)}."
     if binding is Limit.KV_MEMORY:
         return (
             f"The KV cache of {budget.kv_cache_tokens:,.0f} tokens is full 5 % of the time {at}: requests hold "
