@@ -34,6 +34,21 @@ class Mode(StrEnum):
     OFF = "Off"
 
 
+class Routing(StrEnum):
+    """How requests are spread over replicas: evenly (a plain Service), by load, or by where their prefix is cached."""
+
+    UNIFORM = "Uniform"
+    LOAD_AWARE = "LoadAware"
+    PREFIX_AWARE = "PrefixAware"
+
+
+class TrafficClass(StrEnum):
+    """`Interactive` traffic waits for nobody; `Batch` may live on spot and be late."""
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class SpotPolicy(StrEnum):
     """`Never` uses no spot; `Hedged` keeps the SLO through the loss of any one spot node; `Preferred` takes spot
     whenever it is cheaper, up to the declared fraction, without spares."""
@@ -155,4 +170,10 @@ class Fleet:
     """Names of the pools it may use; None = every pool."""
     spot: SpotTerms = SpotTerms()
     scaling: ScalingTerms = ScalingTerms()
+    routing: Routing = Routing.UNIFORM
+    traffic_class: TrafficClass = TrafficClass.INTERACTIVE
+    priority: int = 0
+    """Who gets scarce GPUs first: the higher number."""
+    most_per_hour: float | None = None
+    """Budget: dollars per hour of all replicas at their pools' prices; None = no limit."""
     annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import FleetKey, Problem
 from inferencefleet.domain.lengths import LengthMix
-from inferencefleet.domain.pool import Exhaustion
+from inferencefleet.domain.pool import Exhaustion, InterruptionRecord, PoolMemory
 from inferencefleet.domain.snapshot import FleetMemory
 
 
@@ -169,6 +169,9 @@ class PoolOutlook:
     gpus_planned: int
     exhaustion: Exhaustion | None
     sentence: str
+    worth_per_gpu_hour: float = 0.0
+    """Shadow price: dollars per hour that one GPU more here would save or be worth to the fleets; 0 = enough."""
+    interruptions: InterruptionRecord = InterruptionRecord()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,3 +182,6 @@ class Plan:
     fleets: tuple[FleetPlan, ...]
     pools: tuple[PoolOutlook, ...]
     memory: Mapping[FleetKey, FleetMemory] = field(default_factory=lambda: MappingProxyType({}))
+    pool_memory: Mapping[str, PoolMemory] = field(default_factory=lambda: MappingProxyType({}))
+    placement_gap: float = 0.0
+    """Proven distance of the placement from the cheapest one, as a share of its cost; 0 = it is the cheapest."""

@@ -42,6 +42,8 @@ class Pool:
     provision_p95_s: float = 600.0
     """Prior: a pod that is unschedulable for longer marks the pool exhausted."""
     spot_notice_s: float = 120.0
+    interruptions_per_node_hour: float = 0.05
+    """Prior: how often a spot node is taken back."""
 
     @property
     def marginal_price_per_gpu_hour(self) -> float:
@@ -75,6 +77,34 @@ class Exhaustion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptionRecord:
+    """What was seen of a pool's interruptions. Exponentially forgotten sums, so that it stays bounded."""
+
+    node_hours: float = 0.0
+    """Node hours that were watched."""
+    events: float = 0.0
+    """Times at which nodes were taken back; several at once count as one."""
+    nodes: float = 0.0
+    """Nodes that were taken back."""
+    largest_batch: int = 0
+    """Most nodes in one event."""
+    last_s: float | None = None
+    """Time of the last event (epoch seconds)."""
+    notices_s: float | None = None
+    """Mean notice, seconds, of nodes that died after one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolMemory:
+    """What the planner must remember of one pool between ticks; rebuilt safely when lost."""
+
+    nodes: tuple[str, ...] = ()
+    """Names of nodes that were up and not doomed at the last tick, sorted."""
+    at_s: float = 0.0
+    """Time of that tick (epoch seconds)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolState:
     """A pool as observed."""
 
@@ -84,6 +114,8 @@ class PoolState:
     """GPUs on the pool's nodes requested by pods that belong to no fleet."""
     exhaustion: Exhaustion | None = None
     """As last reported in its status; survives a restart."""
+    interruptions: InterruptionRecord = InterruptionRecord()
+    """Likewise."""
 
     @property
     def gpus_total(self) -> int:

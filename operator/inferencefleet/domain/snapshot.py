@@ -9,7 +9,7 @@ from types import MappingProxyType
 from inferencefleet.domain.calibration import ShapeCalibration
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
-from inferencefleet.domain.pool import PoolState
+from inferencefleet.domain.pool import PoolMemory, PoolState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,15 @@ class FleetMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledFloor:
+    """Demand that is announced: at least so many requests/s from `start_s` to `end_s` (epoch seconds)."""
+
+    start_s: float
+    end_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FleetState:
     """One fleet as declared and as observed."""
 
@@ -34,6 +43,8 @@ class FleetState:
     metrics: FleetMetrics | MetricsGap
     replicas: tuple[Replica, ...] = ()
     workloads: tuple[WorkloadState, ...] = ()
+    schedule: tuple[ScheduledFloor, ...] = ()
+    """Windows of spec.traffic.schedule that are open now or open within the next day, by start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,4 +90,5 @@ class Snapshot:
     broken_fleets: tuple[BrokenFleet, ...] = ()
     broken_pools: tuple[BrokenPool, ...] = ()
     memory: Mapping[FleetKey, FleetMemory] = field(default_factory=lambda: MappingProxyType({}))
+    pool_memory: Mapping[str, PoolMemory] = field(default_factory=lambda: MappingProxyType({}))
     settings: PlannerSettings = PlannerSettings()
