@@ -29,7 +29,8 @@ def replica() -> ReplicaShape:
 def test_itl_rises_smoothly_past_the_number_of_sequences_that_prompts_were_cut_for(replica: ReplicaShape) -> None:
     rates = np.arange(7.0, 9.6, 0.1)
     found = operating_latencies_s(replica, MIX, rates)
-    assert found["running"][0] < 40 < 55 < found["running"][-1], "the rates lie around 64 others and their spread"
+    assert found["running"][0] < 40, "the rates lie around 64 others and their spread"
+    assert found["running"][-1] > 55
     steps = np.diff(found["itl_mean"]) / found["itl_mean"][:-1]
     assert steps.max() < 0.03, "one step of 0.1 requests/s cost 40 % when chunks were not cut to what is left"
 
