@@ -1,4 +1,4 @@
-"""Packs the vectors with the version they came from, byte for byte the same on every run: `pack.py JSON VERSION OUT`."""
+"""`pack.py JSON VERSION OUT`: the vectors with the version they came from, the same bytes on every run."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ CENT = 0.005
 def affordable(most_per_hour: float | None, prices_per_hour: Iterable[float]) -> int | None:
     """How many of these replicas, in the order in which they would be taken, fit into the budget; None = all of them.
 
-    Reserved GPUs count at their price as well: a budget is about what a fleet costs, not about what it adds to the bill.
+    Reserved GPUs count at their price as well: a budget is about what a fleet costs, not about what it adds.
     """
     if most_per_hour is None:
         return None

@@ -69,10 +69,8 @@ def _told(rules: RateRules) -> str:
         f"{policy.value}{' %' if policy.unit is RateUnit.PERCENT else ' replicas'} in {policy.period_s:.0f} s"
         for policy in rules.policies
     ]
-    joined = ", ".join(each)
-    return (
-        joined if len(each) == 1 else f"the {'smallest' if rules.select is RateSelect.MIN else 'largest'} of {joined}"
-    )
+    which = "" if len(each) == 1 else "the smallest of " if rules.select is RateSelect.MIN else "the largest of "
+    return which + ", ".join(each)
 
 
 def remember_change(events: Events, *, at_s: float, change: int, scaling: ScalingTerms, cooling_s: float) -> Events:

@@ -13,7 +13,7 @@ def tolerate(proposed: int, context: GuardContext) -> Verdict | None:
     """A change that is too small is none. Only where `spec.scaling.behavior` declares a tolerance."""
     scaling, current = context.fleet.scaling, context.current
     tolerance = (scaling.up if proposed > current else scaling.down).tolerance
-    if tolerance is None or current == 0 or proposed == current:
+    if tolerance is None or current in {0, proposed}:
         return None
     ratio = proposed / current
     if not 1.0 - tolerance <= ratio <= 1.0 + tolerance:
