@@ -67,6 +67,18 @@ class ExpectedTraffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledTraffic:
+    """Windows that are announced: they open by the calendar, and demand is at least `requests_per_s` meanwhile."""
+
+    cron: str
+    """Five fields."""
+    timezone: str
+    """IANA name of the zone in which `cron` is read."""
+    duration_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpotTerms:
     policy: SpotPolicy = SpotPolicy.HEDGED
     max_fraction: float = 0.5
@@ -239,6 +251,7 @@ class Fleet:
     """Names of the pools it may use; None = every pool."""
     spot: SpotTerms = SpotTerms()
     scaling: ScalingTerms = ScalingTerms()
+    schedule: tuple[ScheduledTraffic, ...] = ()
     routing: Routing = Routing.UNIFORM
     traffic_class: TrafficClass = TrafficClass.INTERACTIVE
     priority: int = 0
