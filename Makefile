@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SEED ?= 1
 
-.PHONY: demo test unit check format sandbox sandbox-down toolchain crds lock bench clean help
+.PHONY: demo test unit check format sandbox sandbox-down toolchain crds hpa-vectors lock bench clean help
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ toolchain: $(READY)  ## Build or find the control plane, Prometheus, kubectl and
 
 crds: $(READY)  ## Generate crds/ from the pydantic models
 	@$(BIN)/python -m inferencefleet.api.crd --write crds
+
+hpa-vectors: $(READY)  ## Ask the genuine HorizontalPodAutoscaler controller again what it computes (needs Go)
+	@PYTHON=$(abspath $(BIN)/python) tests/hpa/regenerate.sh
 
 lock: $(READY)  ## Refresh requirements.lock from pyproject.toml
 	@$(BIN)/python -m pip install -q uv && $(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --no-emit-index-url --no-header -q -o requirements.lock

@@ -62,6 +62,9 @@ def marks(**kubernetes: Any) -> JsonObject:
     return {f"x-kubernetes-{name.replace('_', '-')}": value for name, value in kubernetes.items()}
 
 
+UNREADABLE = "!self.{0}.matches('" + DURATION_PATTERN.replace("\\", "\\\\") + "')"
+"""CEL evaluates the rules also when the pattern has failed already, and `duration()` of nonsense is an error."""
+
 EMPTY: JsonObject = {"default": {}}
 """For optional blocks: without an empty default the API server would not fill in the defaults inside."""
 
@@ -156,4 +159,15 @@ _LABEL_VALUE = (
     "the value of a node label: letters, digits, dashes, dots and underscores",
 )
 LabelValue = Annotated[str, _like(*_LABEL_VALUE), _text(*_LABEL_VALUE, longest=63)]
+_MONTHS, _DAYS = "JAN|FEB|MAR|APR|MAY|JUN|JUL|AUG|SEP|OCT|NOV|DEC", "SUN|MON|TUE|WED|THU|FRI|SAT"
+_CRON = (
+    rf"^[0-9*,/-]+ +[0-9*,/-]+ +[0-9*,/L-]+ +([0-9*,/-]|{_MONTHS})+ +([0-9*,/#L-]|{_DAYS})+$",
+    "five cron fields (minute, hour, day of month, month, day of week), for example 30 7 * * MON-FRI",
+)
+Cron = Annotated[str, _like(*_CRON), _text(*_CRON, longest=100)]
+_TIME_ZONE = (
+    r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*)*$",
+    "an IANA time zone, for example UTC or Europe/Berlin",
+)
+TimeZone = Annotated[str, _like(*_TIME_ZONE), _text(*_TIME_ZONE, longest=64)]
 Timestamp = Annotated[str, Extra({"format": "date-time"})]

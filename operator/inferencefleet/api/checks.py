@@ -11,14 +11,18 @@ from collections.abc import Iterator
 
 from inferencefleet.api.flags import OWNED_FLAGS, flag_of
 from inferencefleet.api.fleet_engine import NEEDS_NO_DRAFTER, EngineBlock, SpeculativeBlock
-from inferencefleet.api.fleet_v1alpha1 import FleetSpec, LengthBlock
+from inferencefleet.api.fleet_scaling import ScalingBlock
+from inferencefleet.api.fleet_traffic import LengthBlock, ScheduleBlock
+from inferencefleet.api.fleet_v1alpha1 import FleetSpec
 from inferencefleet.api.pool_v1alpha1 import PoolSpec
 from inferencefleet.api.problems import problem
 from inferencefleet.api.quantity import parse_duration
-from inferencefleet.domain.fleet import Problem
+from inferencefleet.api.schedule import cron_fault, zone_fault
+from inferencefleet.domain.fleet import FallbackBehavior, Problem
 from inferencefleet.domain.pool import CapacityType
 
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+LONGEST_WINDOW_S = 7 * 86_400.0
 
 
 def name_problems(name: str) -> Iterator[Problem]:
@@ -53,24 +57,60 @@ def fleet_problems(name: str, spec: FleetSpec) -> Iterator[Problem]:
             "spec.engine.prefixCaching is false, and without the cache nothing is hit; set prefixHitRatio to 0 or "
             "prefixCaching to true.",
         )
-    if spec.scaling.min_replicas > spec.scaling.max_replicas:
+    for index, window in enumerate(spec.traffic.schedule):
+        yield from _schedule_problems(f"spec.traffic.schedule[{index}]", window)
+    yield from _scaling_problems(spec.scaling)
+    if spec.budget is not None and spec.budget.max_hourly is None and spec.budget.max_monthly is None:
+        yield problem("spec.budget", {}, "is empty; give maxHourly or maxMonthly, or leave budget out.")
+
+
+def _scaling_problems(scaling: ScalingBlock) -> Iterator[Problem]:
+    if scaling.min_replicas > scaling.max_replicas:
         yield problem(
             "spec.scaling.minReplicas",
-            spec.scaling.min_replicas,
-            f"is above maxReplicas, {spec.scaling.max_replicas}; lower minReplicas or raise maxReplicas.",
+            scaling.min_replicas,
+            f"is above maxReplicas, {scaling.max_replicas}; lower minReplicas or raise maxReplicas.",
         )
-    if parse_duration(spec.scaling.startup) < 60:
+    if parse_duration(scaling.startup) < 60:
         yield problem(
             "spec.scaling.startup",
-            spec.scaling.startup,
+            scaling.startup,
             "is too short: no vLLM serves within a minute, and the container would be restarted for ever; give at "
             "least 1m.",
         )
-    if parse_duration(spec.scaling.drain) > 3600:
+    if parse_duration(scaling.drain) > 3600:
         yield problem(
             "spec.scaling.drain",
-            spec.scaling.drain,
+            scaling.drain,
             "is too long: replicas that leave would hold their GPUs as long; give at most 1h.",
+        )
+    fallback = scaling.fallback
+    if fallback.behavior is FallbackBehavior.STATIC and fallback.replicas is None:
+        yield problem(
+            "spec.scaling.fallback.behavior",
+            fallback.behavior.value,
+            "needs spec.scaling.fallback.replicas; say how many there should be while metrics are missing.",
+        )
+    if fallback.behavior is not FallbackBehavior.STATIC and fallback.replicas is not None:
+        yield problem(
+            "spec.scaling.fallback.replicas",
+            fallback.replicas,
+            f"is not used by behavior {fallback.behavior}; remove it, or set behavior to static.",
+        )
+
+
+def _schedule_problems(field: str, window: ScheduleBlock) -> Iterator[Problem]:
+    if (fault := cron_fault(window.cron)) is not None:
+        yield problem(
+            f"{field}.cron",
+            window.cron,
+            f"{fault}; write five cron fields that some day meets, for example 30 7 * * MON-FRI.",
+        )
+    if (fault := zone_fault(window.timezone)) is not None:
+        yield problem(f"{field}.timezone", window.timezone, f"{fault}; write an IANA name, for example Europe/Berlin.")
+    if not 60 <= parse_duration(window.duration) <= LONGEST_WINDOW_S:
+        yield problem(
+            f"{field}.duration", window.duration, "is out of range; a window lasts from 1m to 168h, which is a week."
         )
 
 

@@ -14,7 +14,9 @@ from inferencefleet import catalog
 from inferencefleet.api.checks import fleet_problems
 from inferencefleet.api.convert_speculative import speculative_terms
 from inferencefleet.api.fleet_engine import KvCacheFormat, ModelBlock
-from inferencefleet.api.fleet_v1alpha1 import ExpectedBlock, FleetSpec, InferenceFleet, ScalingBlock
+from inferencefleet.api.fleet_scaling import BudgetBlock, DirectionBlock, ScalingBlock
+from inferencefleet.api.fleet_traffic import ExpectedBlock
+from inferencefleet.api.fleet_v1alpha1 import FleetSpec, InferenceFleet
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration
 from inferencefleet.catalog import Catalogue
@@ -22,10 +24,14 @@ from inferencefleet.domain.capacity import EngineLimits
 from inferencefleet.domain.fleet import (
     EngineTerms,
     ExpectedTraffic,
+    FallbackTerms,
     Fleet,
     FleetKey,
     Problem,
+    RatePolicy,
+    RateRules,
     ScalingTerms,
+    ScheduledTraffic,
     SpeculativeTerms,
     SpotTerms,
 )
@@ -39,6 +45,8 @@ DEFAULT_MODEL_LEN_TOKENS = 32_768
 """Longer contexts are rare and cost concurrency: whoever needs them says so."""
 
 
+HOURS_PER_MONTH = 730.0
+"""As every cloud's price list counts."""
 MOST_ARCHITECTURE_BYTES = 65_536
 """A config.json has some kB; more is a list of layers that are not quantised, which nothing here reads."""
 
@@ -82,7 +90,28 @@ def convert_fleet(
         pools=None if spec.placement.pools is None else tuple(sorted(set(spec.placement.pools))),
         spot=SpotTerms(policy=spec.placement.spot.policy, max_fraction=spec.placement.spot.max_fraction),
         scaling=_scaling(spec.scaling),
+        schedule=tuple(
+            ScheduledTraffic(
+                cron=window.cron,
+                timezone=window.timezone,
+                duration_s=parse_duration(window.duration),
+                requests_per_s=window.requests_per_second,
+            )
+            for window in spec.traffic.schedule
+        ),
+        routing=spec.traffic.routing,
+        traffic_class=spec.traffic.class_,
+        priority=spec.priority,
+        most_per_hour=_most_per_hour(spec.budget),
     )
+
+
+def _most_per_hour(budget: BudgetBlock | None) -> float | None:
+    """The tighter of both limits."""
+    if budget is None:
+        return None
+    monthly = None if budget.max_monthly is None else budget.max_monthly / HOURS_PER_MONTH
+    return min((limit for limit in (budget.max_hourly, monthly) if limit is not None), default=None)
 
 
 def _model(block: ModelBlock, catalogue: Catalogue) -> ModelSpec | Problem:
@@ -202,5 +231,19 @@ def _scaling(block: ScalingBlock) -> ScalingTerms:
         headroom=block.headroom,
         scale_up_stabilization_s=default.scale_up_stabilization_s if up is None else float(up),
         scale_down_stabilization_s=default.scale_down_stabilization_s if down is None else float(down),
+        up=_rates(block.behavior.scale_up),
+        down=_rates(block.behavior.scale_down),
+        fallback=FallbackTerms(behavior=block.fallback.behavior, replicas=block.fallback.replicas),
         horizon_s=None if block.horizon == "auto" else parse_duration(block.horizon),
+    )
+
+
+def _rates(block: DirectionBlock) -> RateRules:
+    return RateRules(
+        select=block.select_policy,
+        policies=tuple(
+            RatePolicy(unit=policy.type, value=policy.value, period_s=float(policy.period_seconds))
+            for policy in block.policies or ()
+        ),
+        tolerance=block.tolerance,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
 from inferencefleet.api.convert_calibration import calibration_from_status
+from inferencefleet.api.schedule import floors
 from inferencefleet.catalog import Catalogue, built_in
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.observation import MetricsGap
@@ -61,6 +62,7 @@ class Gatherer:
                     metrics=metrics.get(fleet.key, unknown),
                     replicas=view.replicas.get(fleet.key, ()),
                     workloads=view.workloads.get(fleet.key, ()),
+                    schedule=floors(fleet.schedule, at_s),
                 )
                 for fleet in fleets
             ),

@@ -67,10 +67,83 @@ class ExpectedTraffic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduledTraffic:
+    """Windows that are announced: they open by the calendar, and demand is at least `requests_per_s` meanwhile."""
+
+    cron: str
+    """Five fields."""
+    timezone: str
+    """IANA name of the zone in which `cron` is read."""
+    duration_s: float
+    requests_per_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SpotTerms:
     policy: SpotPolicy = SpotPolicy.HEDGED
     max_fraction: float = 0.5
     """Largest share of replicas that may live on spot, 0..1."""
+
+
+class RateUnit(StrEnum):
+    """Unit of a rate policy; values are those of the HorizontalPodAutoscaler."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class RateSelect(StrEnum):
+    """Which of several rate policies counts: the one that allows the largest or the smallest change, or no change."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePolicy:
+    """At most `value` replicas, or percent of the replicas there were, in any `period_s`."""
+
+    unit: RateUnit
+    value: int
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateRules:
+    """How fast replicas may change in one direction."""
+
+    select: RateSelect = RateSelect.MAX
+    policies: tuple[RatePolicy, ...] = ()
+    """Empty = no limit (unless disabled)."""
+    tolerance: float | None = None
+    """A wish within this share of the current replicas changes nothing; None = every whole replica counts."""
+
+    @property
+    def longest_period_s(self) -> float:
+        return max((policy.period_s for policy in self.policies), default=0.0)
+
+
+class FallbackBehavior(StrEnum):
+    """How many replicas there are while metrics are missing; values are those of KEDA. None of them shrinks."""
+
+    IF_HIGHER = "currentReplicasIfHigher"
+    """What the declared traffic needs, and at least what is there."""
+    CURRENT = "currentReplicas"
+    """What is there, whatever the declared traffic needs."""
+    STATIC = "static"
+    """A declared number, and at least what is there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FallbackTerms:
+    behavior: FallbackBehavior = FallbackBehavior.IF_HIGHER
+    replicas: int | None = None
+    """Of `static`."""
+
+
+USUAL_UTILISATION = 0.7
+"""Share of a replica's capacity to plan with where neither the user nor the traffic says better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,12 +151,20 @@ class ScalingTerms:
     mode: Mode = Mode.AUTO
     min_replicas: int = 1
     max_replicas: int = 100
-    headroom: float = 0.7
-    """Planned utilisation of modelled capacity, 0..1."""
+    headroom: float | None = None
+    """Planned utilisation of modelled capacity, 0..1; None = the planner derives it."""
     scale_up_stabilization_s: float = 0.0
     scale_down_stabilization_s: float = 300.0
+    up: RateRules = RateRules()
+    down: RateRules = RateRules()
+    fallback: FallbackTerms = FallbackTerms()
     horizon_s: float | None = None
     """How far to look ahead; None = the cold start of the pool considered plus one period."""
+
+    @property
+    def utilisation(self) -> float:
+        """Planned utilisation as declared, or the usual one."""
+        return USUAL_UTILISATION if self.headroom is None else self.headroom
 
 
 class SpeculativeMethod(StrEnum):
@@ -170,6 +251,7 @@ class Fleet:
     """Names of the pools it may use; None = every pool."""
     spot: SpotTerms = SpotTerms()
     scaling: ScalingTerms = ScalingTerms()
+    schedule: tuple[ScheduledTraffic, ...] = ()
     routing: Routing = Routing.UNIFORM
     traffic_class: TrafficClass = TrafficClass.INTERACTIVE
     priority: int = 0

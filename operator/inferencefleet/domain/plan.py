@@ -32,6 +32,10 @@ class Reason(StrEnum):
     STABILIZING = "Stabilizing"
     WAITING_FOR_REPLACEMENT = "WaitingForReplacement"
     METRICS_MISSING = "MetricsMissing"
+    WITHIN_TOLERANCE = "WithinTolerance"
+    RATE_LIMITED = "RateLimited"
+    COOLING_DOWN = "CoolingDown"
+    BUDGET = "BudgetExceeded"
     RECOMMEND_ONLY = "RecommendOnly"
     # capacity
     REPLACING_DOOMED = "ReplacingDoomed"
@@ -148,6 +152,14 @@ class FleetPlan:
     memory: FleetMemory = FleetMemory()
     retire: tuple[str, ...] = ()
     """Pools that are no longer known and whose Deployment may go: enough replicas serve elsewhere."""
+    uncapped: int | None = None
+    """Replicas that demand alone would have: no limit, no budget, no window, no shortage of GPUs."""
+    lower: int | None = None
+    """Replicas that the demand of now needs, without a look ahead and without room for bursts."""
+    upper: int | None = None
+    """Replicas that a cautious quantile of the forecast needs."""
+    risk: str = ""
+    """What a plausible loss of spot nodes leaves, in a sentence."""
 
     @property
     def replicas(self) -> int:

@@ -22,6 +22,8 @@ class FleetMemory:
     """(epoch seconds, replicas) inside the stabilization windows, as the HorizontalPodAutoscaler keeps them."""
     placed: int | None = None
     """Replicas decided at the last tick, without those that only stand in for doomed ones."""
+    scale_events: tuple[tuple[float, int], ...] = ()
+    """(epoch seconds, change of replicas), oldest first, as far back as a rate policy or the cooling looks."""
     calibration: tuple[ShapeCalibration, ...] = ()
     """What engines taught about each shape, by pool; sorted. Lost, it is the prior again."""
 

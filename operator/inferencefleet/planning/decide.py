@@ -10,12 +10,13 @@ from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, PoolPlan, Reason, Sizing, Verdict
 from inferencefleet.domain.pool import Exhaustion, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings
+from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.calibrate import Learnt, calibrate
 from inferencefleet.planning.coldstart import expected_cold_start_s
 from inferencefleet.planning.estimate import estimate
 from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
 from inferencefleet.planning.forecast import forecast
-from inferencefleet.planning.guard import GuardContext, run_guards
+from inferencefleet.planning.guards import GuardContext, Guarded, affordable, remember_change, run_guards
 from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first, place
 from inferencefleet.planning.refuse import refuse, usable_pools
 from inferencefleet.planning.reshape import Step, reshape, victims
@@ -85,9 +86,10 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     wanted = place(need, rooms, fleet.spot)
 
     # 5. May it change that far, that fast?
-    total, guarded, memory = _guard(wanted, state, gap, memory, counted, around)
+    guarded, memory = _guard(wanted, rooms, state, gap, demand, memory, counted, around)
+    total = guarded.total
     placement = place(replace(need, floor=total, ceiling=total), rooms, fleet.spot)
-    memory = replace(memory, placed=min(total, placement.total))
+    memory = _remember_size(memory, min(total, placement.total), state, around)
     needed = max(total, _short_of(wanted, fleet))
     steps = reshape(placement.replicas, _current(state), counted, needed=needed)
 
@@ -96,9 +98,11 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
         state, demand, ahead, rooms, placement, steps, counted,
         verdicts=(
             *calibrated_steps(fleet, sizings, placement.replicas, memory.calibration, lengths),
-            wanted.sized, *wanted.verdicts, *guarded, *_spoken(steps),
+            wanted.sized, *wanted.verdicts, *guarded.verdicts, *_spoken(steps),
         ),
         problems=problems, memory=memory, needed=needed,
+        lower=_at_planned_rate(demand.arrivals_per_s, wanted, rooms),
+        uncapped=_at_planned_rate(ahead.upper_per_s, wanted, rooms),
     )  # fmt: skip
 
 
@@ -181,7 +185,7 @@ def _need(fleet: Fleet, state: FleetState, gap: MetricsGap | None, demand: Deman
         keep = {pool: max(0, replicas - doomed[pool]) for pool, replicas in _current(state).items()}
     return Need(
         requests_per_s=ahead.upper_per_s,
-        survival_requests_per_s=demand.arrivals_per_s * fleet.scaling.headroom / SURVIVAL_UTILISATION,
+        survival_requests_per_s=demand.arrivals_per_s * fleet.scaling.utilisation / SURVIVAL_UTILISATION,
         floor=floor,
         ceiling=fleet.scaling.max_replicas,
         keep=keep,
@@ -190,15 +194,17 @@ def _need(fleet: Fleet, state: FleetState, gap: MetricsGap | None, demand: Deman
 
 def _guard(
     wanted: Placement,
+    rooms: Sequence[Room],
     state: FleetState,
     gap: MetricsGap | None,
+    demand: Demand,
     memory: FleetMemory,
     counted: Mapping[str, Census],
     around: Surroundings,
-) -> tuple[int, tuple[Verdict, ...], FleetMemory]:
+) -> tuple[Guarded, FleetMemory]:
     """The number of replicas after all guards, what they said, and the recommendations to remember."""
     scaling = state.fleet.scaling
-    current = sum(_current(state).values()) if memory.placed is None else memory.placed
+    current = _size_before(memory, state)
     window_s = max(scaling.scale_up_stabilization_s, scaling.scale_down_stabilization_s)
     kept = tuple(entry for entry in memory.recommendations if around.at_s - window_s < entry[0])
     oldest_s = around.at_s - window_s - 2 * around.settings.period_s
@@ -206,6 +212,9 @@ def _guard(
         # As the HorizontalPodAutoscaler does: without a memory, what runs now is the first recommendation. One from
         # before a long silence (the API server was away, the spec was refused) is no memory.
         kept = ((around.at_s, current),) if current else ()
+    in_use = {pool for pool, count in wanted.replicas.items() if count} | {
+        pool for pool, count in counted.items() if count.ready
+    }
     context = GuardContext(
         fleet=state.fleet,
         at_s=around.at_s,
@@ -213,16 +222,55 @@ def _guard(
         ready=sum(count.ready for count in counted.values()),
         gap=gap,
         recommendations=kept,
+        scale_events=memory.scale_events,
+        cooling_s=_cooling_s(state),
+        arrivals_per_s=demand.arrivals_per_s,
+        backlog_requests=demand.backlog_requests,
+        waiting_requests=state.metrics.waiting if isinstance(state.metrics, FleetMetrics) else 0.0,
+        capacity_per_s=min(
+            (room.sizing.capacity.requests_per_s for room in rooms if room.pool in in_use), default=None
+        ),
+        affordable=affordable(state.fleet.most_per_hour, _prices(wanted, rooms, state)),
     )
-    total, verdicts = run_guards(wanted.total, context)
-    recommended = _bounded((*kept, (around.at_s, _proposal(wanted, verdicts))))
-    return total, verdicts, replace(memory, recommendations=recommended)
+    guarded = run_guards(wanted.total, context)
+    recommended = _bounded((*kept, (around.at_s, guarded.recommended)))
+    return guarded, replace(memory, recommendations=recommended)
 
 
-def _proposal(wanted: Placement, verdicts: Sequence[Verdict]) -> int:
-    """What is remembered is what was wanted before stabilization; while metrics are missing, what was held."""
-    held = [verdict.after for verdict in verdicts if verdict.code is Reason.METRICS_MISSING]
-    return int(held[0]) if held and held[0] is not None else wanted.total
+def _size_before(memory: FleetMemory, state: FleetState) -> int:
+    return sum(_current(state).values()) if memory.placed is None else memory.placed
+
+
+def _cooling_s(state: FleetState) -> float:
+    """One rate window: so long what is observed mixes the fleet before a change with the one after it."""
+    return state.metrics.window_s if isinstance(state.metrics, FleetMetrics) else 0.0
+
+
+def _prices(wanted: Placement, rooms: Sequence[Room], state: FleetState) -> list[float]:
+    """Per hour of each replica that is wanted or there, in the order in which placement takes them."""
+    there = _current(state)
+    return [
+        room.sizing.price_per_hour
+        for room in cheapest_first(rooms)
+        for _ in range(max(wanted.replicas[room.pool], there.get(room.pool, 0)))
+    ]
+
+
+def _remember_size(memory: FleetMemory, placed: int, state: FleetState, around: Surroundings) -> FleetMemory:
+    events = remember_change(
+        memory.scale_events,
+        at_s=around.at_s,
+        change=placed - _size_before(memory, state),
+        scaling=state.fleet.scaling,
+        cooling_s=_window_s(state),
+    )
+    return replace(memory, placed=placed, scale_events=events)
+
+
+def _at_planned_rate(requests_per_s: float, wanted: Placement, rooms: Sequence[Room]) -> int | None:
+    """Replicas for a rate at what the slowest replica that is wanted is planned with, whatever the limits say."""
+    used = [room.sizing.planned_requests_per_s for room in rooms if wanted.replicas[room.pool] > 0]
+    return max(1, whole_replicas(requests_per_s / min(used))) if used and min(used) > 0 else None
 
 
 def _bounded(recommendations: tuple[tuple[float, int], ...]) -> tuple[tuple[float, int], ...]:
@@ -259,6 +307,8 @@ def _explained(
     problems: tuple[Problem, ...],
     memory: FleetMemory,
     needed: int,
+    lower: int | None,
+    uncapped: int | None,
 ) -> FleetPlan:
     current = _current(state)
     sizings = tuple(room.sizing for room in rooms)
@@ -299,6 +349,8 @@ def _explained(
         marginal_hourly_cost=marginal,
         memory=memory,
         retire=_retired(state, shapes, counted, needed),
+        lower=lower,
+        uncapped=uncapped,
     )
 
 

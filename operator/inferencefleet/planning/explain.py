@@ -19,11 +19,16 @@ NOTABLE_CHANGE = 0.02
 PRECEDENCE: tuple[Reason, ...] = (
     Reason.METRICS_MISSING,
     Reason.NOT_ENOUGH_GPUS,
+    Reason.BUDGET,
     Reason.REPLACING_DOOMED,
     Reason.MAX_REPLICAS,
     Reason.POOL_EXHAUSTED,
     Reason.WAITING_FOR_REPLACEMENT,
+    Reason.RATE_LIMITED,
+    Reason.BACKLOG_DRAIN,
+    Reason.COOLING_DOWN,
     Reason.STABILIZING,
+    Reason.WITHIN_TOLERANCE,
     Reason.MIN_REPLICAS,
 )
 """The first of these that was said is the reason of the decision; without any the demand itself is."""
@@ -35,8 +40,8 @@ def main_reason(
     """The reason an SRE should see first, with its sentence."""
     clamp = _first_clamp(verdicts)
     if clamp is not None:
-        # While a stabilization window lets go of some replicas, the news is that there are fewer.
-        shrinks = clamp.code is Reason.STABILIZING and after < before
+        # While a window or a rate policy lets go of some replicas, the news is that there are fewer.
+        shrinks = clamp.code in {Reason.STABILIZING, Reason.RATE_LIMITED} and after < before
         return (Reason.SCALED_DOWN if shrinks else clamp.code), clamp.sentence
     if not demand.observed:
         return Reason.DECLARED_TRAFFIC, demand.sentence

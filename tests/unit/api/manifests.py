@@ -267,6 +267,70 @@ BAD_FLEETS = (
         ("spec.scaling.drain", "drain is 48h", "at most 1h"),
         ("spec.scaling.drain='48h'", "at most 1h"),
     ),
+    Bad(
+        "a rate policy with a period of an hour",
+        fleet(
+            {"spec.scaling.behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 3600}]}}}
+        ),
+        ("spec.scaling.behavior.scaleUp.policies[0].periodSeconds", "should be less than or equal to 1800"),
+        ("spec.scaling.behavior.scaleUp.policies[0].periodSeconds='3600'", "less than or equal to 1800"),
+    ),
+    Bad(
+        "a rate policy in a unit that does not exist",
+        fleet(
+            {"spec.scaling.behavior": {"scaleDown": {"policies": [{"type": "GPUs", "value": 4, "periodSeconds": 60}]}}}
+        ),
+        ("spec.scaling.behavior.scaleDown.policies[0].type", 'Unsupported value: "GPUs"', '"Percent"'),
+        ("spec.scaling.behavior.scaleDown.policies[0].type='GPUs'", "'Pods' or 'Percent'"),
+    ),
+    Bad(
+        "a static fallback without a number",
+        fleet({"spec.scaling.fallback": {"behavior": "static"}}),
+        ("spec.scaling.fallback.behavior", "behavior static needs replicas"),
+        ("spec.scaling.fallback.behavior='static'", "needs spec.scaling.fallback.replicas"),
+    ),
+    Bad(
+        "a number for a fallback that holds",
+        fleet({"spec.scaling.fallback": {"replicas": 4}}),
+        ("spec.scaling.fallback.replicas", "replicas is 4, and only behavior static uses it"),
+        ("spec.scaling.fallback.replicas='4'", "is not used by behavior currentReplicasIfHigher"),
+    ),
+    Bad(
+        "a schedule in six fields",
+        fleet({"spec.traffic.schedule": [{"cron": "0 30 7 * * *", "duration": "1h", "requestsPerSecond": 4}]}),
+        ("spec.traffic.schedule[0].cron", '"0 30 7 * * *" is not valid here', "five cron fields"),
+        ("spec.traffic.schedule[0].cron='0 30 7 * * *'", "five cron fields"),
+    ),
+    Bad(
+        "a window of two weeks",
+        fleet({"spec.traffic.schedule": [{"cron": "0 7 * * *", "duration": "336h", "requestsPerSecond": 4}]}),
+        ("spec.traffic.schedule[0].duration", "duration is 336h", "168h (a week)"),
+        ("spec.traffic.schedule[0].duration='336h'", "from 1m to 168h"),
+    ),
+    Bad(
+        "a time zone with a blank",
+        fleet(
+            {
+                "spec.traffic.schedule": [
+                    {"cron": "0 7 * * *", "timezone": "Central Time", "duration": "1h", "requestsPerSecond": 4}
+                ]
+            }
+        ),
+        ("spec.traffic.schedule[0].timezone", '"Central Time" is not valid here', "for example UTC"),
+        ("spec.traffic.schedule[0].timezone='Central Time'", "an IANA time zone"),
+    ),
+    Bad(
+        "a routing that does not exist",
+        fleet({"spec.traffic.routing": "RoundRobin"}),
+        ("spec.traffic.routing", 'Unsupported value: "RoundRobin"', '"Uniform"'),
+        ("spec.traffic.routing='RoundRobin'", "'Uniform', 'LoadAware' or 'PrefixAware'"),
+    ),
+    Bad(
+        "a budget of nothing",
+        fleet({"spec.budget": {}}),
+        ("spec.budget", "budget is empty: give maxHourly or maxMonthly"),
+        ("spec.budget='{}'", "give maxHourly or maxMonthly"),
+    ),
 )
 
 BAD_POOLS = (

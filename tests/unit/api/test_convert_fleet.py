@@ -13,7 +13,22 @@ from hypothesis import strategies as st
 from inferencefleet.api import convert_fleet
 from inferencefleet.api.convert import fleet_from_manifest
 from inferencefleet.catalog import built_in
-from inferencefleet.domain.fleet import Fleet, Mode, Problem, SpeculativeMethod, SpotPolicy
+from inferencefleet.domain.fleet import (
+    FallbackBehavior,
+    FallbackTerms,
+    Fleet,
+    Mode,
+    Problem,
+    RatePolicy,
+    RateRules,
+    RateSelect,
+    RateUnit,
+    Routing,
+    ScheduledTraffic,
+    SpeculativeMethod,
+    SpotPolicy,
+    TrafficClass,
+)
 from inferencefleet.domain.hardware import NumberFormat
 from tests.unit.api.manifests import BAD_FLEETS, GONE, Bad, fleet
 
@@ -46,9 +61,13 @@ def test_the_shortest_manifest_gets_defaults_that_are_right_for_most() -> None:
     assert found.attainment == 0.99
     assert found.pools is None
     assert (found.spot.policy, found.spot.max_fraction) == (SpotPolicy.HEDGED, 0.5)
-    assert (found.scaling.mode, found.scaling.min_replicas, found.scaling.headroom) == (Mode.AUTO, 1, 0.7)
+    assert (found.scaling.mode, found.scaling.min_replicas, found.scaling.headroom) == (Mode.AUTO, 1, None)
     assert (found.scaling.scale_up_stabilization_s, found.scaling.scale_down_stabilization_s) == (0, 300)
     assert found.scaling.horizon_s is None
+    assert (found.scaling.up, found.scaling.down) == (RateRules(), RateRules()), "no rate limit unless one is declared"
+    assert found.scaling.fallback == FallbackTerms(behavior=FallbackBehavior.IF_HIGHER)
+    assert (found.routing, found.traffic_class, found.schedule) == (Routing.UNIFORM, TrafficClass.INTERACTIVE, ())
+    assert (found.priority, found.most_per_hour) == (0, None)
 
 
 def test_declared_traffic_becomes_a_mix_with_the_declared_means() -> None:
@@ -93,6 +112,79 @@ def test_everything_that_is_set_arrives() -> None:
     assert (found.spot.policy, found.scaling.horizon_s, found.engine.drain_s) == (SpotPolicy.NEVER, 90, 120)
     assert found.scaling.scale_down_stabilization_s == 0
     assert found.annotations == {"inferencefleet.io/paused": "true"}
+
+
+def test_behavior_is_read_as_a_horizontal_pod_autoscaler_writes_it() -> None:
+    behavior = """
+scaleUp:
+  stabilizationWindowSeconds: 30
+  selectPolicy: Min
+  tolerance: 0.05
+  policies:
+  - {type: Pods, value: 4, periodSeconds: 60}
+  - {type: Percent, value: 50, periodSeconds: 120}
+scaleDown:
+  selectPolicy: Disabled
+"""
+    scaling = good({"spec.scaling.behavior": yaml.safe_load(behavior)}).scaling
+    assert scaling.scale_up_stabilization_s == 30
+    assert scaling.up == RateRules(
+        select=RateSelect.MIN,
+        tolerance=0.05,
+        policies=(
+            RatePolicy(unit=RateUnit.PODS, value=4, period_s=60),
+            RatePolicy(unit=RateUnit.PERCENT, value=50, period_s=120),
+        ),
+    )
+    assert (scaling.down.select, scaling.scale_down_stabilization_s) == (RateSelect.DISABLED, 300)
+
+
+def test_what_the_plan_must_know_of_traffic_and_money_arrives() -> None:
+    window = {"cron": "30 7 * * MON-FRI", "timezone": "Europe/Berlin", "duration": "10h", "requestsPerSecond": 12}
+    found = good(
+        {
+            "spec.traffic.class": "batch",
+            "spec.traffic.routing": "PrefixAware",
+            "spec.traffic.schedule": [window],
+            "spec.scaling.headroom": 0.6,
+            "spec.scaling.fallback": {"behavior": "static", "replicas": 4},
+            "spec.priority": 100,
+        }
+    )
+    assert (found.traffic_class, found.routing, found.priority) == (TrafficClass.BATCH, Routing.PREFIX_AWARE, 100)
+    assert found.schedule == (
+        ScheduledTraffic(cron="30 7 * * MON-FRI", timezone="Europe/Berlin", duration_s=36_000.0, requests_per_s=12.0),
+    )
+    assert (found.scaling.headroom, found.scaling.utilisation) == (0.6, 0.6)
+    assert found.scaling.fallback == FallbackTerms(behavior=FallbackBehavior.STATIC, replicas=4)
+
+
+@pytest.mark.parametrize(
+    ("budget", "per_hour"),
+    [
+        ({"maxHourly": 40}, 40.0),
+        ({"maxMonthly": 14_600}, 20.0),
+        ({"maxHourly": 40, "maxMonthly": 14_600}, 20.0),
+        ({"maxHourly": 10, "maxMonthly": 14_600}, 10.0),
+    ],
+)
+def test_a_budget_is_the_tighter_of_its_limits_per_hour(budget: dict[str, float], per_hour: float) -> None:
+    assert good({"spec.budget": budget}).most_per_hour == pytest.approx(per_hour)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("cron", "61 7 * * *", "is no time that comes"),
+        ("cron", "0 7 31 2 *", "is no time that comes"),
+        ("timezone", "Mars/Olympus_Mons", "is no time zone that is known here; write an IANA name"),
+    ],
+)
+def test_a_window_that_never_opens_is_refused(field: str, value: str, says: str) -> None:
+    window = {"cron": "0 7 * * *", "duration": "1h", "requestsPerSecond": 4, field: value}
+    found = only_problem({"spec.traffic.schedule": [window]})
+    assert (found.field, found.value) == (f"spec.traffic.schedule[0].{field}", value)
+    assert says in found.sentence
 
 
 def test_without_speculation_a_step_gives_one_token() -> None:

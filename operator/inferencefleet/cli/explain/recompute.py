@@ -83,7 +83,7 @@ def recompute(
             checks.append(_unknown(field, sizing.get("requestsPerSecond"), again))
             continue
         found.append(again)
-        checks += _capacity(sizing, again, observed=observed, headroom=fleet.scaling.headroom)
+        checks += _capacity(sizing, again, observed=observed, headroom=fleet.scaling.utilisation)
     checks += _replicas(fleet, status, plan)
     checks += _totals(status)
     return tuple(found), tuple(checks)
@@ -118,7 +118,7 @@ def _replica(
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.headroom, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.utilisation, sigma_log),
     )
 
 

@@ -28,7 +28,7 @@ WINDOWS_LOST = 10
 VOLATILE = frozenset(
     {"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo", "calibration"}
 )
-AT_REST = frozenset({"Stabilizing", "DemandMet", "WithinLimits"})
+AT_REST = frozenset({"Stabilizing", "DemandMet", "WithinLimits", "WithinTolerance", "CoolingDown"})
 NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost"})
 
 

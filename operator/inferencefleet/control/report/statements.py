@@ -15,8 +15,13 @@ FIRST_SCRAPE_S = 60.0
 CLAMPS = (
     Reason.METRICS_MISSING,
     Reason.NOT_ENOUGH_GPUS,
+    Reason.BUDGET,
     Reason.MAX_REPLICAS,
+    Reason.RATE_LIMITED,
+    Reason.BACKLOG_DRAIN,
+    Reason.COOLING_DOWN,
     Reason.STABILIZING,
+    Reason.WITHIN_TOLERANCE,
     Reason.MIN_REPLICAS,
     Reason.WAITING_FOR_REPLACEMENT,
 )
