@@ -44,6 +44,10 @@ class Reason(StrEnum):
     SPOT_LIMIT = "SpotLimit"
     SPOT_HEDGE = "SpotHedge"
     NOT_ENOUGH_GPUS = "NotEnoughGPUs"
+    BUDGET = "BudgetReached"
+    PRIORITY = "HigherPriorityFirst"
+    SHARED_POOL = "SharedPool"
+    STAYING = "MoveDoesNotPay"
     # refusals
     UNKNOWN_POOL = "UnknownPool"
     NO_POOLS = "NoPools"
