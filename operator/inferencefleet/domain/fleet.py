@@ -142,8 +142,11 @@ class FallbackTerms:
     """Of `static`."""
 
 
-USUAL_UTILISATION = 0.7
-"""Share of a replica's capacity to plan with where neither the user nor the traffic says better."""
+UTILISATION: Mapping[Routing, float] = MappingProxyType(
+    {Routing.UNIFORM: 0.85, Routing.LOAD_AWARE: 0.92, Routing.PREFIX_AWARE: 0.90}
+)
+"""Share of a replica's capacity to plan with where the user declares none. Bursts have a margin of their own, in the
+forecast; this is for the unevenness that a router leaves: capacity is that of one replica under a Poisson stream."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +163,6 @@ class ScalingTerms:
     fallback: FallbackTerms = FallbackTerms()
     horizon_s: float | None = None
     """How far to look ahead; None = the cold start of the pool considered plus one period."""
-
-    @property
-    def utilisation(self) -> float:
-        """Planned utilisation as declared, or the usual one."""
-        return USUAL_UTILISATION if self.headroom is None else self.headroom
 
 
 class SpeculativeMethod(StrEnum):
@@ -259,3 +257,9 @@ class Fleet:
     most_per_hour: float | None = None
     """Budget: dollars per hour of all replicas at their pools' prices; None = no limit."""
     annotations: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def utilisation(self) -> float:
+        """Share of a replica's capacity to plan with: as declared, or what the routing allows for."""
+        declared = self.scaling.headroom
+        return UTILISATION[self.routing] if declared is None else declared

@@ -62,15 +62,21 @@ class Hedge:
 
 
 def hedge(
-    fleet: Fleet, exposed: tuple[Exposed, ...], *, arrivals_per_s: float, survival_utilisation: float, at_s: float
+    fleet: Fleet,
+    exposed: tuple[Exposed, ...],
+    *,
+    arrivals_per_s: float,
+    utilisation: float,
+    survival_utilisation: float,
+    at_s: float,
 ) -> Hedge:
     """Terms for every pool of `exposed`. Only policy Hedged of interactive traffic pays for spares.
 
-    While a replacement starts, the rest may run at `survival_utilisation` of its capacity.
+    A plan uses `utilisation` of capacity; while a replacement starts, the rest may run at `survival_utilisation`.
     """
     hedged = needs_spares(fleet)
     return Hedge(
-        survival_requests_per_s=arrivals_per_s * fleet.scaling.headroom / survival_utilisation if hedged else 0.0,
+        survival_requests_per_s=arrivals_per_s * utilisation / survival_utilisation if hedged else 0.0,
         pools=MappingProxyType({place.pool.name: _terms(fleet, place, hedged, at_s) for place in exposed}),
     )
 

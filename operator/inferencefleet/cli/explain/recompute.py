@@ -82,7 +82,7 @@ def recompute(
             checks.append(_unknown(field, sizing.get("requestsPerSecond"), again))
             continue
         found.append(again)
-        checks += _capacity(sizing, again, observed=observed, headroom=fleet.scaling.utilisation)
+        checks += _capacity(sizing, again, observed=observed, headroom=fleet.utilisation)
     checks += _replicas(fleet, status, plan)
     checks += _totals(status)
     return tuple(found), tuple(checks)
@@ -117,7 +117,7 @@ def _replica(
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.utilisation, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.utilisation, sigma_log),
     )
 
 

@@ -1,8 +1,8 @@
 """One claim made ready for arithmetic: what a replica costs in each room, and the ways to count its worth.
 
 Behind a plain Service replicas on mixed GPUs are worth their number times the slowest. That is a choice between
-*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed, or the
-mixture, in which every replica counts its own speed less 5 %.
+*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed,
+or the mixture, in which every replica counts its own speed less 5 %.
 """
 
 from __future__ import annotations
