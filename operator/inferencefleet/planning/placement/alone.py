@@ -11,8 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode
+from inferencefleet.planning.placement.case import Case, Mode
 from inferencefleet.planning.placement.measure import Shortage, cost, priced, shortage, spent
+from inferencefleet.planning.placement.mixture import Mixture
+
+STRICT = 100.0
+"""So many times what serving costs at most counts a request that is missing, where there is room for it."""
 
 
 @dataclass(slots=True)
@@ -38,15 +42,16 @@ def alone(case: Case, caps: Sequence[int]) -> Choice:
     best: tuple[_Rank, list[int], Shortage] | None = None
     bound = math.inf
     for mode in case.modes:
-        counts = _whole(case, mode, caps) if mode.whole else _mixed(case, mode, caps)
+        counts, least = (_whole(case, mode, caps), math.inf) if mode.whole else _mixed(case, mode, caps)
         lacking = shortage(case, counts)
         dollars = cost(case, counts)
-        if mode.whole and lacking.survival_requests_per_s == 0:
+        proven = mode.whole or least >= dollars - 1e-9
+        if proven and lacking.survival_requests_per_s == 0:
             bound = min(bound, dollars + priced(case, lacking))
         else:
             bound = min(bound, _fractional(case, mode, caps))
         if case.claim.budget_per_hour is not None and spent(case, counts) > case.claim.budget_per_hour + 1e-9:
-            counts = _within_budget(case, mode, caps, case.claim.budget_per_hour)
+            counts = within_budget(case, mode, caps, case.claim.budget_per_hour)
             lacking, dollars = shortage(case, counts), cost(case, counts)
         rank = (
             round(lacking.requests_per_s, 9), lacking.replicas, round(lacking.survival_requests_per_s, 9), dollars,
@@ -117,24 +122,13 @@ def _survives(case: Case, mode: Mode, counts: Sequence[int]) -> bool:
     )
 
 
-def _mixed(case: Case, mode: Mode, caps: Sequence[int]) -> list[int]:
-    """Cheapest per request first, up to the need; a good start, not always the best."""
-    options = case.options
-    counts = [0] * len(options)
-    for i in mode.members:
-        counts[i] = min(options[i].keep, caps[i])
-    spot_left = mode.spot_most - sum(counts[i] for i in mode.members if options[i].spot)
-    missing = case.claim.need.requests_per_s - MIXED_SHARE * sum(options[i].speed * counts[i] for i in mode.members)
-    for _, i, up_to in mode.segments:
-        wanted = max(math.ceil(min(missing / (MIXED_SHARE * options[i].speed), 1e9) - 1e-9), case.floor - sum(counts))
-        take = min(wanted, min(up_to, caps[i]) - counts[i], case.ceiling - sum(counts))
-        if options[i].spot:
-            take = min(take, spot_left)
-        if take > 0:
-            counts[i] += take
-            missing -= MIXED_SHARE * options[i].speed * take
-            spot_left -= take if options[i].spot else 0
-    return counts
+def _mixed(case: Case, mode: Mode, caps: Sequence[int]) -> tuple[list[int], float]:
+    """(the cheapest mixture that lacks least, its bound): a request costs more missing than served anywhere."""
+    dearest = max((each / case.options[i].speed for each, i, _ in mode.segments), default=0.0)
+    price = STRICT * (dearest + case.claim.shortage_price_per_request_per_s)
+    search = Mixture(case, mode, mode.segments, caps, price, price * max(option.speed for option in case.options))
+    bound = search.search()
+    return search.best, bound
 
 
 def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:
@@ -153,7 +147,7 @@ def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:
     return dollars + case.claim.shortage_price_per_request_per_s * max(0.0, missing)
 
 
-def _within_budget(case: Case, mode: Mode, caps: Sequence[int], budget: float) -> list[int]:
+def within_budget(case: Case, mode: Mode, caps: Sequence[int], budget: float) -> list[int]:
     """As many replicas as the money buys, those with the smallest list price first."""
     options = case.options
     counts = [

@@ -1,8 +1,8 @@
 """One claim made ready for arithmetic: what a replica costs in each room, and the ways to count its worth.
 
 Behind a plain Service replicas on mixed GPUs are worth their number times the slowest. That is a choice between
-*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed, or the
-mixture, in which every replica counts its own speed less 5 %.
+*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed,
+or the mixture, in which every replica counts its own speed less 5 %.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ RESERVED_SHARE = 1e-3
 """Of its list price counts as the price of a reserved GPU: it is paid already, but fewer are better than more."""
 RESERVED_START_SHARE = 0.1
 """Of its list price is wasted while a replica starts on reserved GPUs: nobody else could have used them meanwhile."""
+HEDGE_SHARE = 0.25
+"""A replica that only a loss would make missing counts as this share of one that is missing now."""
 LEAST_REMAINDER = 0.01
 """Of a replica: a shortage below this counts as this, so that numbers stay of one magnitude."""
 MOST_REPLICAS = 10**9
