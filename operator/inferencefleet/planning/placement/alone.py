@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from inferencefleet.planning.placement.case import Case, Mode
 from inferencefleet.planning.placement.measure import Shortage, cost, priced, shortage, spent
-from inferencefleet.planning.placement.mixture import Mixture
+from inferencefleet.planning.placement.mixture import CLOSE, Mixture
 
 STRICT = 100.0
 """So many times what serving costs at most counts a request that is missing, where there is room for it."""
@@ -45,7 +45,7 @@ def alone(case: Case, caps: Sequence[int]) -> Choice:
         counts, least = (_whole(case, mode, caps), math.inf) if mode.whole else _mixed(case, mode, caps)
         lacking = shortage(case, counts)
         dollars = cost(case, counts)
-        proven = mode.whole or least >= dollars - 1e-9
+        proven = mode.whole or (least >= dollars * (1.0 - 2 * CLOSE) and lacking.requests_per_s == 0)
         if proven and lacking.survival_requests_per_s == 0:
             bound = min(bound, dollars + priced(case, lacking))
         else:

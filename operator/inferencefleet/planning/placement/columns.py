@@ -18,6 +18,7 @@ import highspy
 import numpy as np
 
 from inferencefleet.planning.placement.case import Case, limit_load
+from inferencefleet.planning.placement.measure import cost, missing
 from inferencefleet.planning.placement.priced import Offered, at_prices
 from inferencefleet.planning.placement.solve import Allowance, quiet_solver
 from inferencefleet.planning.placement.terms import TOLERANCE
@@ -126,11 +127,14 @@ class Search:
         self.bound = max(self.bound, lower)
         return new
 
-    def converge(self, start: Sequence[float] | None = None) -> None:
-        """Rounds until the master problem and the bound meet."""
-        for owner, case in enumerate(self.cases):
-            self.add(owner, _nothing(case, self.weights[owner]))
-        self.ask([0.0] * len(self.pools) if start is None else start)
+    def converge(self, greedy: Sequence[list[int]], start: Mapping[str, float]) -> None:
+        """Rounds until the master problem and the bound meet; from a placement that fits, and prices known before."""
+        for owner, (case, counts) in enumerate(zip(self.cases, greedy, strict=True)):
+            self.add(owner, _offered(case, counts, self.weights[owner]))
+            self.add(owner, _offered(case, [option.keep for option in case.options], self.weights[owner]))
+        if len(self.cases) > 2 * SAMPLE:
+            start = self._sampled(start)
+        self.ask([start.get(pool, 0.0) for pool in self.pools])
         master = Master(self)
         for _ in range(MOST_ROUNDS):
             solved = master.solve()
@@ -142,23 +146,24 @@ class Search:
             if not self.ask(self.prices):
                 return
 
+    def _sampled(self, start: Mapping[str, float]) -> dict[str, float]:
+        """Prices for every so-manieth fleet and as large a part of the limits: near those for all, and soon known."""
+        step = len(self.cases) // SAMPLE
+        chosen = range(0, len(self.cases), step)
+        part = len(chosen) / len(self.cases)
+        few = Search(
+            [self.cases[i] for i in chosen],
+            [self.room[i] for i in chosen],
+            {pool: limit * part for pool, limit in zip(self.pools, self.limits, strict=True)},
+            self.allowance,
+        )
+        few.weights = [self.weights[i] for i in chosen]
+        few.converge([[option.keep for option in self.cases[i].options] for i in chosen], start)
+        return dict(zip(few.pools, few.prices, strict=True))
 
-def _nothing(case: Case, weight: float) -> Offered:
-    """Only what must stay: the master problem always has a solution."""
-    counts = [option.keep for option in case.options]
-    need, worth_kept = case.claim.need, 0.0
-    used = [option.speed for option in case.options if option.keep > 0]
-    if used:
-        worth_kept = sum(counts) * min(used)
-    fastest = max((option.speed for option in case.options), default=0.0)
-    missing = max(0.0, need.requests_per_s - worth_kept) + fastest * max(0, case.floor - sum(counts))
-    dollars = sum(option.cost * n for option, n in zip(case.options, counts, strict=True))
-    return Offered(
-        counts=counts,
-        dollars=dollars,
-        missing=missing * case.claim.shortage_price_per_request_per_s * weight,
-        lower=-math.inf,
-    )
+
+def _offered(case: Case, counts: list[int], weight: float) -> Offered:
+    return Offered(counts=counts, dollars=cost(case, counts), missing=weight * missing(case, counts), lower=-math.inf)
 
 
 class Master:
@@ -191,7 +196,9 @@ class Master:
 
 def add_columns(solver: Any, columns: Sequence[Column], pools: int) -> None:
     """One row for each pool, then one for each fleet."""
-    starts, index, value = [], [], []
+    starts: list[int] = []
+    index: list[int] = []
+    value: list[float] = []
     for column in columns:
         starts.append(len(index))
         for pool, gpus in enumerate(column.gpus):

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from inferencefleet.planning.placement.alone import alone
-from inferencefleet.planning.placement.case import HEDGE_SHARE, Case
+from inferencefleet.planning.placement.case import Case
 from inferencefleet.planning.placement.columns import Search, choose
-from inferencefleet.planning.placement.measure import cost, priced, shortage
+from inferencefleet.planning.placement.measure import cost, missing, priced, shortage
 from inferencefleet.planning.placement.program import Program
 from inferencefleet.planning.placement.share import caps, over, usage
 from inferencefleet.planning.placement.solve import Allowance, optimise
@@ -18,6 +18,8 @@ MOST_EXACT = 12
 """Fleets that are solved as one mixed-integer program when prices alone leave a gap."""
 MOST_CHOSEN = 40
 """Up to so many fleets all choose anew among their placements; with more, only those that were split."""
+PART = 0.3
+"""Of the seconds that are left one such program may take: others may follow."""
 NEAR = 1e-6
 
 
@@ -32,27 +34,35 @@ class Answer:
 
 def solve_component(
     cases: list[Case],
+    wishes: list[list[int]],
     greedy: list[list[int]],
     free: Mapping[str, float],
     limited: Mapping[str, float],
     bound: float,
+    prices: Mapping[str, float],
     allowance: Allowance,
 ) -> Answer:
-    """`greedy` is what there is without solving, `bound` what is known of it; `free`: GPUs of the scarce pools."""
+    """`greedy` is what there is without solving, `bound` what is known of it; `free`: GPUs of the scarce pools.
+
+    `prices`: dollars per hour of a GPU, where they are known from a problem with fewer scarce pools.
+    """
     search = Search(cases, [caps(case, limited) for case in cases], free, allowance)
-    search.converge()
-    counts = _polished(cases, _whole(search, greedy, free), free)
+    search.converge(greedy, prices)
+    counts = _polished(cases, wishes, _whole(search, greedy, free), free)
     if rank(cases, greedy) < rank(cases, counts):
         counts = greedy
     weighted = sum(
-        cost(case, mine) + weight * _missing(case, mine)
+        cost(case, mine) + weight * missing(case, mine)
         for case, mine, weight in zip(cases, counts, search.weights, strict=True)
     )
     distance = max(0.0, weighted - max(search.bound, bound))
     total = sum(cost(case, mine) + priced(case, shortage(case, mine)) for case, mine in zip(cases, counts, strict=True))
     answer = Answer(counts=counts, bound=max(bound, total - distance))
     if len(cases) <= MOST_EXACT and distance > TOLERANCE * total:
-        answer = solve_exactly(cases, counts, free, answer.bound, allowance)
+        part = Allowance(left_s=allowance.left_s * PART)
+        answer = solve_exactly(cases, counts, free, answer.bound, part)
+        allowance.left_s -= allowance.left_s * PART - part.left_s
+        allowance.problems += part.problems
     answer.worth = dict(zip(search.pools, search.prices, strict=True))
     return answer
 
@@ -75,17 +85,11 @@ def rank(cases: Sequence[Case], counts: Sequence[Sequence[int]]) -> tuple[tuple[
     lacking: dict[int, float] = {}
     for case, mine in zip(cases, counts, strict=True):
         level = -case.claim.priority
-        lacking[level] = lacking.get(level, 0.0) + _missing(case, mine)
+        lacking[level] = lacking.get(level, 0.0) + missing(case, mine)
     return (
         tuple(round(lacking[level], 6) for level in sorted(lacking)),
         sum(cost(case, mine) for case, mine in zip(cases, counts, strict=True)),
     )
-
-
-def _missing(case: Case, counts: Sequence[int]) -> float:
-    lacking = shortage(case, counts)
-    unsafe = HEDGE_SHARE * case.claim.shortage_price_per_request_per_s * lacking.survival_requests_per_s
-    return priced(case, lacking) + unsafe
 
 
 def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -> list[list[int]]:
@@ -110,12 +114,16 @@ def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -
     return [settled[owner] for owner in range(len(search.cases))]
 
 
-def _polished(cases: list[Case], counts: list[list[int]], free: Mapping[str, float]) -> list[list[int]]:
-    """Each fleet once more, higher priorities first, with what is left beside the others."""
+def _polished(
+    cases: list[Case], wishes: list[list[int]], counts: list[list[int]], free: Mapping[str, float]
+) -> list[list[int]]:
+    """Each fleet that lacks its wish once more, higher priorities first, with what is left beside the others."""
     used = usage(cases, counts)
     left = {pool: gpus - used.get(pool, 0.0) for pool, gpus in free.items()}
     counts = list(counts)
     for i in sorted(range(len(cases)), key=lambda i: (-cases[i].claim.priority, cases[i].claim.key)):
+        if counts[i] == wishes[i]:
+            continue
         mine = usage([cases[i]], [counts[i]])
         room = {pool: gpus + mine.get(pool, 0.0) for pool, gpus in left.items()}
         better = alone(cases[i], caps(cases[i], room)).counts

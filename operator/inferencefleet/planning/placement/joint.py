@@ -113,6 +113,7 @@ def _together(
     """
     greedy, missed = one_after_the_other(cases, wishes, limited)
     scarce = over(usage(cases, [wish.counts for wish in wishes]), limited) | missed
+    prices: dict[str, float] = {}
     known: dict[tuple[tuple[int, ...], frozenset[str]], Answer] = {}
     while True:
         counts = [wish.counts for wish in wishes]
@@ -123,10 +124,12 @@ def _together(
             if key not in known:
                 known[key] = solve_component(
                     [cases[i] for i in members],
+                    [wishes[i].counts for i in members],
                     [greedy[i] for i in members],
                     {pool: limited[pool] for pool in sorted(pools)},
                     limited,
                     sum(wishes[i].lower for i in members),
+                    prices,
                     allowance,
                 )
             for place, i in enumerate(members):
@@ -134,6 +137,7 @@ def _together(
                 bounds[i] = 0.0
             bounds[members[0]] = known[key].bound
             worth.update(known[key].worth)
+        prices = worth
         more = over(usage(cases, counts), limited) - scarce
         if not more:
             break

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 
 from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode
 
-MOST_STEPS = 400
+MOST_STEPS = 200
 """Then the best so far is told, with the bound of the first step."""
+CLOSE = 3e-4
+"""Share of the dollars below which a better mixture is not looked for; it is taken off the bound."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Mixture:
     """Of one replica below the floor."""
     best: list[int] = field(default_factory=list)
     least: float = math.inf
+    """What must be beaten, then what the best costs with what it lacks; without any that does, `best` is empty."""
     _rows: list[tuple[float, float, int, int, bool]] = field(default_factory=list)
     """(dollars of a replica, its requests/s, room, option, on spot)."""
     _steps: int = 0
@@ -38,7 +41,7 @@ class Mixture:
         options, case = self.case.options, self.case
         counts = [0] * len(options)
         spot_left, dollars, served = self.mode.spot_most, 0.0, 0.0
-        rows = []
+        rows: list[tuple[float, float, int, int, bool]] = []
         for each, i, up_to in sorted(self.segments, key=lambda s: (s[0] / options[s[1]].speed, s[1], s[2])):
             option = options[i]
             done = sum(row[2] for row in rows if row[3] == i) + counts[i]
@@ -55,8 +58,10 @@ class Mixture:
         self._rows = rows
         missing = case.claim.need.requests_per_s - served
         bound = dollars + self._cut(0, missing)
+        if bound >= self.least:
+            return bound
         self._descend(0, missing, dollars, spot_left, sum(counts), counts)
-        return self.least if self._steps <= MOST_STEPS else bound
+        return max(bound, self.least * (1.0 - CLOSE)) if self._steps <= MOST_STEPS else bound
 
     def _cut(self, index: int, missing: float) -> float:
         """Dollars of covering the rest if replicas could be cut."""
@@ -92,7 +97,7 @@ class Mixture:
         whole = int(missing / serves) if missing > 0 else 0
         for take in range(max(0, most), -1, -1):
             rest = missing - take * serves
-            if dollars + take * each + self._cut(index + 1, rest) >= self.least - 1e-9:
+            if dollars + take * each + self._cut(index + 1, rest) >= self.least * (1.0 - CLOSE):
                 if take <= whole and below == 0:
                     return
                 continue

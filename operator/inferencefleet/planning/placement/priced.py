@@ -46,7 +46,7 @@ def at_prices(case: Case, caps: Sequence[int], extra: Sequence[float], weight: f
             counts, total, missing = terms.best(least)
             bound = total
         else:
-            counts, total, missing, bound = terms.mixture()
+            counts, total, missing, bound = terms.mixture(least)
         lower = min(lower, bound)
         if total < least:
             best, least, lacks = counts, total, missing
@@ -178,11 +178,13 @@ class _Terms:
         left = [total - min(counts[i], options[i].loss) for i in self.mode.members if options[i].spot and counts[i] > 0]
         return self.mode.survive_units - min(left, default=math.inf)
 
-    def mixture(self) -> tuple[list[int], float, float, float]:
-        """(counts, dollars with what is missing, what is missing, bound)."""
+    def mixture(self, known: float) -> tuple[list[int], float, float, float]:
+        """(counts, dollars with what is missing, what is missing, bound); infinite when no better than `known`."""
         case, mode, options = self.case, self.mode, self.case.options
-        search = Mixture(case, mode, self.segments, self.caps, self.price, self.floor_price)
+        search = Mixture(case, mode, self.segments, self.caps, self.price, self.floor_price, least=known)
         bound = search.search()
+        if not search.best:
+            return [], math.inf, 0.0, bound
         counts = search.best
         worth = MIXED_SHARE * sum(options[i].speed * counts[i] for i in mode.members)
         short = max(0.0, case.claim.need.requests_per_s - worth)
