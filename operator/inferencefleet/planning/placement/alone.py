@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from inferencefleet.planning.placement.case import Case, Mode
 from inferencefleet.planning.placement.measure import Shortage, cost, priced, shortage, spent
-from inferencefleet.planning.placement.mixture import CLOSE, Mixture
+from inferencefleet.planning.placement.mixture import Question, mix
+from inferencefleet.planning.placement.terms import TOLERANCE
 
 STRICT = 100.0
 """So many times what serving costs at most counts a request that is missing, where there is room for it."""
@@ -31,7 +32,7 @@ class Choice:
 
     @property
     def exact(self) -> bool:
-        return self.total <= self.lower + 1e-9 * (1.0 + abs(self.lower))
+        return self.total - self.lower <= TOLERANCE * self.total + 1e-9
 
 
 _Rank = tuple[float, int, float, float]
@@ -42,14 +43,23 @@ def alone(case: Case, caps: Sequence[int]) -> Choice:
     best: tuple[_Rank, list[int], Shortage] | None = None
     bound = math.inf
     for mode in case.modes:
-        counts, least = (_whole(case, mode, caps), math.inf) if mode.whole else _mixed(case, mode, caps)
+        if mode.whole:
+            counts = _whole(case, mode, caps)
+            lower = -math.inf
+        else:
+            known = best[0][3] if best is not None and not best[2].any else math.inf
+            counts, lower = _mixed(case, mode, caps, known)
+            if not counts:
+                bound = min(bound, lower)
+                continue
         lacking = shortage(case, counts)
         dollars = cost(case, counts)
-        proven = mode.whole or (least >= dollars * (1.0 - 2 * CLOSE) and lacking.requests_per_s == 0)
-        if proven and lacking.survival_requests_per_s == 0:
-            bound = min(bound, dollars + priced(case, lacking))
-        else:
-            bound = min(bound, _fractional(case, mode, caps))
+        if lacking.any:
+            proven = mode.whole and lacking.survival_requests_per_s == 0
+            lower = dollars + priced(case, lacking) if proven else _fractional(case, mode, caps)
+        elif mode.whole:
+            lower = dollars
+        bound = min(bound, lower)
         if case.claim.budget_per_hour is not None and spent(case, counts) > case.claim.budget_per_hour + 1e-9:
             counts = within_budget(case, mode, caps, case.claim.budget_per_hour)
             lacking, dollars = shortage(case, counts), cost(case, counts)
@@ -122,13 +132,13 @@ def _survives(case: Case, mode: Mode, counts: Sequence[int]) -> bool:
     )
 
 
-def _mixed(case: Case, mode: Mode, caps: Sequence[int]) -> tuple[list[int], float]:
-    """(the cheapest mixture that lacks least, its bound): a request costs more missing than served anywhere."""
+def _mixed(case: Case, mode: Mode, caps: Sequence[int], known: float) -> tuple[list[int], float]:
+    """(the cheapest mixture that lacks least and costs less than `known`, its bound)."""
     dearest = max((each / case.options[i].speed for each, i, _ in mode.segments), default=0.0)
     price = STRICT * (dearest + case.claim.shortage_price_per_request_per_s)
-    search = Mixture(case, mode, mode.segments, caps, price, price * max(option.speed for option in case.options))
-    bound = search.search()
-    return search.best, bound
+    floor_price = price * max(option.speed for option in case.options)
+    mixed = mix(Question(case, mode, mode.segments, caps, price, floor_price), known)
+    return mixed.counts, mixed.bound
 
 
 def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferencefleet.planning.placement.alone import within_budget
-from inferencefleet.planning.placement.case import HEDGE_SHARE, MIXED_SHARE, Case, Mode
+from inferencefleet.planning.placement.case import HEDGE_SHARE, Case, Mode
 from inferencefleet.planning.placement.measure import cost, priced, shortage, spent
-from inferencefleet.planning.placement.mixture import Mixture
+from inferencefleet.planning.placement.mixture import Question, mix
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ def at_prices(case: Case, caps: Sequence[int], extra: Sequence[float], weight: f
             counts, total, missing = terms.best(least)
             bound = total
         else:
-            counts, total, missing, bound = terms.mixture(least)
+            counts, total, missing, bound = terms.mixture(least, extra)
         lower = min(lower, bound)
         if total < least:
             best, least, lacks = counts, total, missing
@@ -178,24 +178,10 @@ class _Terms:
         left = [total - min(counts[i], options[i].loss) for i in self.mode.members if options[i].spot and counts[i] > 0]
         return self.mode.survive_units - min(left, default=math.inf)
 
-    def mixture(self, known: float) -> tuple[list[int], float, float, float]:
+    def mixture(self, known: float, extra: Sequence[float]) -> tuple[list[int], float, float, float]:
         """(counts, dollars with what is missing, what is missing, bound); infinite when no better than `known`."""
-        case, mode, options = self.case, self.mode, self.case.options
-        search = Mixture(case, mode, self.segments, self.caps, self.price, self.floor_price, least=known)
-        bound = search.search()
-        if not search.best:
-            return [], math.inf, 0.0, bound
-        counts = search.best
-        worth = MIXED_SHARE * sum(options[i].speed * counts[i] for i in mode.members)
-        short = max(0.0, case.claim.need.requests_per_s - worth)
-        lacks = self.price * short + self.floor_price * max(0, case.floor - sum(counts))
-        total = search.least
-        if case.hedged:
-            lost = max(
-                (min(counts[i], options[i].loss) * options[i].speed for i in mode.members if options[i].spot), default=0
-            )
-            if lost > 0:
-                left = worth - MIXED_SHARE * lost
-                unsafe = self.price * HEDGE_SHARE * max(0.0, mode.survive_units * mode.unit - left)
-                total, lacks = total + unsafe, lacks + unsafe
-        return counts, total, lacks, bound
+        case = self.case
+        mixed = mix(Question(case, self.mode, self.segments, self.caps, self.price, self.floor_price), known)
+        paid = sum(each * n for each, n in zip(extra, mixed.counts, strict=False)) if mixed.counts else 0.0
+        lacks = max(0.0, mixed.total - paid - cost(case, mixed.counts)) if mixed.counts else 0.0
+        return mixed.counts, mixed.total, lacks, mixed.bound
