@@ -135,7 +135,7 @@ def _survives(case: Case, mode: Mode, counts: Sequence[int]) -> bool:
 def _mixed(case: Case, mode: Mode, caps: Sequence[int], known: float) -> tuple[list[int], float]:
     """(the cheapest mixture that lacks least and costs less than `known`, its bound)."""
     dearest = max((each / case.options[i].speed for each, i, _ in mode.segments), default=0.0)
-    price = STRICT * (dearest + case.claim.shortage_price_per_request_per_s)
+    price = STRICT * (dearest + case.price)
     floor_price = price * max(option.speed for option in case.options)
     mixed = mix(Question(case, mode, mode.segments, caps, price, floor_price), known)
     return mixed.counts, mixed.bound
@@ -154,7 +154,7 @@ def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:
         taken[i] += max(0, room)
         dollars += each * part
         missing -= serves * part
-    return dollars + case.claim.shortage_price_per_request_per_s * max(0.0, missing)
+    return dollars + case.price * max(0.0, missing)
 
 
 def within_budget(case: Case, mode: Mode, caps: Sequence[int], budget: float) -> list[int]:

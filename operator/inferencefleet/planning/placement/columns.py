@@ -60,10 +60,7 @@ def weights(cases: Sequence[Case]) -> list[float]:
     """By fleet: what its shortages are multiplied with, so that a higher priority outbids every lower one."""
     per_gpu: dict[int, tuple[float, float]] = {}
     for case in cases:
-        values = [
-            case.claim.shortage_price_per_request_per_s * option.speed / limit_load(option.gpus, option.offer)
-            for option in case.options
-        ]
+        values = [case.price * option.speed / limit_load(option.gpus, option.offer) for option in case.options]
         if values:
             least, most = per_gpu.get(case.claim.priority, (math.inf, 0.0))
             per_gpu[case.claim.priority] = (min(least, *values), max(most, *values))

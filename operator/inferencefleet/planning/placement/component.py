@@ -17,7 +17,7 @@ from inferencefleet.planning.placement.terms import TOLERANCE
 MOST_EXACT = 12
 """Fleets that are solved as one mixed-integer program when prices alone leave a gap."""
 MOST_CHOSEN = 40
-"""Up to so many fleets all choose anew among their placements; with more, only those that were split."""
+"""Fleets that choose anew among the placements they offered: those that were split, and those that mind least."""
 PART = 0.3
 """Of the seconds that are left one such program may take: others may follow."""
 NEAR = 1e-6
@@ -103,8 +103,9 @@ def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -
     owners = [owner for owner in range(len(search.cases)) if owner not in settled]
     if not owners:
         return [settled[owner] for owner in range(len(search.cases))]
-    if len(search.cases) <= MOST_CHOSEN:
-        settled, owners = {}, list(range(len(search.cases)))
+    for owner in _indifferent(search)[: max(0, MOST_CHOSEN - len(owners))]:
+        if settled.pop(owner, None) is not None:
+            owners.append(owner)
     used = usage([search.cases[i] for i in settled], list(settled.values()))
     left = [free[pool] - used.get(pool, 0.0) for pool in search.pools]
     chosen = choose(search, left, owners)
@@ -112,6 +113,20 @@ def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -
         return greedy
     settled |= chosen
     return [settled[owner] for owner in range(len(search.cases))]
+
+
+def _indifferent(search: Search) -> list[int]:
+    """Fleets in the order of what their second choice costs more at the prices found: the first make room easily."""
+    found: dict[int, list[float]] = {}
+    for column in search.columns:
+        paid = sum(price * gpus for price, gpus in zip(search.prices, column.gpus, strict=True))
+        found.setdefault(column.owner, []).append(column.total + paid)
+    regret = {}
+    for owner, totals in found.items():
+        ordered = sorted(totals)
+        if len(ordered) > 1:
+            regret[owner] = (ordered[1] - ordered[0], owner)
+    return sorted(regret, key=lambda owner: regret[owner])
 
 
 def _polished(

@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inferencefleet.planning.placement.case import HEDGE_SHARE, MIXED_SHARE, Case, Mode
+from inferencefleet.planning.placement.case import HEDGE_SHARE, LEAST_REMAINDER, MIXED_SHARE, Case, Mode
 from inferencefleet.planning.placement.measure import after_loss
 
 MOST_STEPS = 200
@@ -176,7 +176,8 @@ class Search:
         case = self.question.case
         below = max(0, case.floor - total)
         if (missing <= 1e-9 and below == 0) or index == len(self._rows):
-            end = dollars + self.question.price * max(0.0, missing) + self.question.floor_price * below
+            short = max(missing, LEAST_REMAINDER * self.question.mode.unit) if missing > 1e-9 else 0.0
+            end = dollars + self.question.price * short + self.question.floor_price * below
             if end < self.least - 1e-9:
                 self.best, self.least = list(counts), end
             return

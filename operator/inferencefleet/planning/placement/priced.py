@@ -33,7 +33,7 @@ _Segments = list[tuple[float, int, int]]
 
 def at_prices(case: Case, caps: Sequence[int], extra: Sequence[float], weight: float = 1.0) -> Offered:
     """`extra`: dollars per hour by option of the scarce GPUs that a replica takes; `weight` multiplies shortages."""
-    shortage_price = case.claim.shortage_price_per_request_per_s * weight
+    shortage_price = case.price * weight
     best: list[int] = [0] * len(case.options)
     need = case.claim.need
     fastest = max((option.speed for option in case.options), default=0.0)

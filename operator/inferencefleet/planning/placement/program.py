@@ -110,7 +110,7 @@ class Program:
         return block
 
     def _lacking(self, case: Case, block: Block, most: Shortage | None) -> None:
-        price = case.claim.shortage_price_per_request_per_s
+        price = case.price
         fastest = max((option.speed for option in case.options), default=1.0)
         slowest = min((mode.unit for mode in case.modes), default=1.0)
         bounds: tuple[float, float, float] = (INFINITY, INFINITY, INFINITY)
