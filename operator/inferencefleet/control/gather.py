@@ -10,6 +10,7 @@ from inferencefleet.api.convert_calibration import calibration_from_status
 from inferencefleet.api.schedule import floors
 from inferencefleet.catalog import Catalogue, built_in
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import Pool, PoolState
 from inferencefleet.domain.snapshot import (
@@ -20,7 +21,11 @@ from inferencefleet.domain.snapshot import (
     PlannerSettings,
     Snapshot,
 )
+from inferencefleet.planning.remember import reminded
 from inferencefleet.ports import ClusterView, FleetReader, Manifest, MetricsSource
+
+HISTORY_RETRY_S = 60.0
+"""A metrics store that could not tell the past is asked again after this time, not at every tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,9 @@ class Gatherer:
     catalogue: Catalogue = field(default_factory=built_in)
     """Where GPU types and models are looked up."""
     _pools: tuple[Pool, ...] = field(default=())
+    _told: frozenset[FleetKey] = field(default=frozenset())
+    """Fleets whose past is known."""
+    _ask_again_s: float = field(default=float("-inf"))
 
     async def gather(self, at_s: float, memory: Mapping[FleetKey, FleetMemory]) -> Gathered:
         """Raises `ClusterUnavailable` when the API server cannot be read; metrics that fail become gaps."""
@@ -52,6 +60,7 @@ class Gatherer:
             view = await self.reader.read(pools)
         fleets, broken = _fleets(view, self.catalogue)
         metrics = await self.metrics.read(fleets)
+        past = await self._past(fleets, at_s)
         manifests = {key_of(manifest): manifest for manifest in view.fleets}
         unknown = MetricsGap(code="NoSamples", sentence="the metrics source said nothing about this fleet")
         snapshot = Snapshot(
@@ -69,7 +78,10 @@ class Gatherer:
             pools=tuple(_state(pool, view) for pool in pools),
             broken_fleets=broken,
             broken_pools=broken_pools,
-            memory={fleet.key: memory.get(fleet.key) or _reminded(manifests[fleet.key]) for fleet in fleets},
+            memory={
+                fleet.key: _reminded(memory.get(fleet.key), manifests[fleet.key], past.get(fleet.key))
+                for fleet in fleets
+            },
             settings=self.settings,
         )
         return Gathered(
@@ -78,10 +90,22 @@ class Gatherer:
             pool_manifests={str(manifest["metadata"]["name"]): manifest for manifest in view.pools},
         )
 
+    async def _past(self, fleets: tuple[Fleet, ...], at_s: float) -> Mapping[FleetKey, History]:
+        """How traffic went before this process began, of each fleet once; whom nobody could tell is asked again."""
+        self._told &= {fleet.key for fleet in fleets}
+        untold = [fleet for fleet in fleets if fleet.key not in self._told]
+        if not untold or at_s < self._ask_again_s:
+            return {}
+        past = await self.metrics.history(untold, at_s)
+        self._told |= set(past)
+        self._ask_again_s = at_s + HISTORY_RETRY_S if len(past) < len(untold) else at_s
+        return past
 
-def _reminded(manifest: Manifest) -> FleetMemory:
-    """After a restart: what engines taught is in the status; the rest of the memory is rebuilt in minutes."""
-    return FleetMemory(calibration=calibration_from_status(manifest.get("status") or {}))
+
+def _reminded(memory: FleetMemory | None, manifest: Manifest, past: History | None) -> FleetMemory:
+    """After a restart: what engines taught is in the status, and how traffic went is in the metrics store."""
+    known = memory or FleetMemory(calibration=calibration_from_status(manifest.get("status") or {}))
+    return known if past is None else reminded(known, past)
 
 
 def key_of(manifest: Manifest) -> FleetKey:

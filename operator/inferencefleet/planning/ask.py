@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from inferencefleet.domain.fleet import Fleet, Mode, Problem
 from inferencefleet.domain.lengths import LengthMix
@@ -19,7 +19,7 @@ from inferencefleet.planning.estimate import drain_time_s, estimate
 from inferencefleet.planning.forecast import forecast
 from inferencefleet.planning.forecasting.quantile import planning_quantile
 from inferencefleet.planning.guards import Guarded
-from inferencefleet.planning.hedge import Exposed, Hedge, hedge
+from inferencefleet.planning.hedge import Exposed, Hedge, Known, hedge
 from inferencefleet.planning.hits import predict, remember
 from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first
 from inferencefleet.planning.placement import Claim, Offer, place_all
@@ -44,6 +44,10 @@ class Surroundings:
     ledger: Ledger
     """Who holds which GPUs now."""
     settings: PlannerSettings
+    patience_s: Mapping[str, float] = field(default_factory=dict)
+    """How long a replica may wait for a node of each pool before it is judged not to come."""
+    losses: Known = field(default_factory=dict)
+    """Plausible losses that were asked for in this tick: fleets ask alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +110,12 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
 
     # 3. What will arrive when a replica that is asked for now serves?
-    counted = {pool.pool.name: census(state.replicas, pool, around.at_s) for pool in pools}
+    counted = {
+        pool.pool.name: census(
+            state.replicas, pool, around.at_s, patient_s=around.patience_s.get(pool.pool.name)
+        )
+        for pool in pools
+    }
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
     following = _next_room(rooms, counted)
     cold_s = {room.pool: _cold_start_s(room, rooms, state, around) for room in rooms}
@@ -273,9 +282,9 @@ def _hedge(
         fleet,
         exposed,
         arrivals_per_s=demand.arrivals_per_s,
-        utilisation=fleet.utilisation,
         survival_utilisation=SURVIVAL_UTILISATION,
         at_s=around.at_s,
+        known=around.losses,
     )
 
 
@@ -299,7 +308,7 @@ def _claim(
         spot=fleet.spot,
         routing=fleet.routing,
         current=current(state),
-        losses=terms.losses if hedged else {room.pool: 0 for room in rooms},
+        losses={room.pool: terms.losses.get(room.pool, 0) if hedged else 0 for room in rooms},
         # Of one request/s for an hour: at this price the declared attainment is just worth its GPUs.
         shortage_price_per_request_per_s=max(0.01, *prices) * attainment / (1 - attainment),
         budget_per_hour=fleet.most_per_hour,

@@ -13,7 +13,7 @@ from inferencefleet.planning.ask import Asked, Surroundings, ask
 from inferencefleet.planning.conclude import conclude
 from inferencefleet.planning.interruptions import observe
 from inferencefleet.planning.placement import Joint
-from inferencefleet.planning.pools import judge_exhaustion, remember_deliveries
+from inferencefleet.planning.pools import judge_exhaustion, patience_s, remember_deliveries
 from inferencefleet.planning.refuse import refuse
 from inferencefleet.planning.rooms import Ledger
 from inferencefleet.planning.together import alone, together
@@ -27,17 +27,18 @@ def plan(snapshot: Snapshot) -> Plan:
     # 1. Which pools deliver, and which take their nodes back? Pods of every fleet are the witnesses.
     pools = {state.pool.name: state for state in snapshot.pools}
     witnesses = _by_pool(snapshot)
-    exhaustion, records, pool_memory = {}, {}, {}
+    exhaustion, records, pool_memory, patience = {}, {}, {}, {}
     for name, state in pools.items():
         before, mine = snapshot.pool_memory.get(name, PoolMemory()), witnesses.get(name, ())
         exhaustion[name] = judge_exhaustion(state, mine, at_s=snapshot.at_s, settings=snapshot.settings, memory=before)
+        patience[name] = patience_s(state.pool, before, state.exhaustion)
         after = remember_deliveries(before, state.exhaustion, exhaustion[name], mine, at_s=snapshot.at_s)
         records[name], pool_memory[name] = observe(state, after, replicas=mine, at_s=snapshot.at_s)
 
     # 2. What does everyone hold now? Nobody's running replicas are given away to somebody else before they are gone.
     around = Surroundings(
         at_s=snapshot.at_s, pools=pools, exhaustion=exhaustion, records=records, ledger=_ledger(snapshot, pools),
-        settings=snapshot.settings,
+        settings=snapshot.settings, patience_s=patience,
     )  # fmt: skip
 
     # 3. What does each fleet ask for, alone in the world?
