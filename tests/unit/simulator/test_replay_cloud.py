@@ -158,12 +158,12 @@ def test_pods_of_no_pool_are_moved_at_the_notice_and_not_only_at_the_death():
 
 def test_spot_nodes_are_interrupted_about_as_often_as_the_rate_says():
     stage = a_stage(
-        spot(interruptions_per_node_hour=2.0, max_nodes=10), duration_s=4 * 3600.0, period_s=60.0, initial={"spot": 10}
+        spot(interruptions_per_node_hour=4.0, max_nodes=10), duration_s=2 * 3600.0, period_s=600.0, initial={"spot": 10}
     )
 
     done = play(stage, Script())
 
-    # 10 nodes x 4 h x 2 = 80 expected, less the minutes in which a replacement comes; +-3 sigma.
+    # 10 nodes x 2 h x 4 = 80 expected, less the minutes in which a replacement comes; +-3 sigma.
     assert 45 <= done.fleets[0].replicas_killed <= 105
 
 
