@@ -303,8 +303,8 @@ def describe(
         f"truth (3 % a step, 1 % between replicas), {sum(error <= AIM for error in noisy)} of {len(noisy)} percentiles "
         f"are within {100 * AIM:.0f} % of the token-level engines; of the token-level engines under another noise, "
         f"{sum(error <= AIM for error in chance)} are within {100 * AIM:.0f} % of themselves. The onset of overload "
-        f"is within {100 * ONSET_AIM:.0f} % for {near} of {len(onsets)} workloads. {fastest} of {len(quick)} replays run "
-        f"at {SPEED_AIM:,} requests a second or more on one core.",
+        f"is within {100 * ONSET_AIM:.0f} % for {near} of {len(onsets)} workloads. {fastest} of {len(quick)} replays "
+        f"run at {SPEED_AIM:,} requests a second or more on one core.",
         "## Speed",
         "Seconds of one core for arrivals, routing, engines, counters and gauges of every replica each "
         f"{SCRAPE_S:.0f} s of simulated time, and results; the best of three. A new process needs {start_s[0]:.0f} s "
