@@ -109,6 +109,15 @@ def slo_target_s(fleet: Fleet, metric: SloMetric) -> float | None:
     return min((slo.target_s for slo in fleet.slos if slo.metric is metric), default=None)
 
 
+def needs_latency_slo(fleet: Fleet, law: str) -> None:
+    """A law that compares latencies with targets cannot run without any: it would read idle and shrink."""
+    if not any(slo.metric in (SloMetric.TTFT, SloMetric.ITL) for slo in fleet.slos):
+        raise ValueError(
+            f"fleet {fleet.key}: slo has neither ttft nor itl, which {law} compares with; "
+            "declare one of them or choose a policy that reads queues"
+        )
+
+
 def profiled_per_s(seen: Seen) -> float | None:
-    """What one replica takes within the SLO, requests per second. A law that knows one engine plans with the slowest."""
+    """What one replica takes within the SLO, requests/s. A law that knows one engine plans with the slowest."""
     return min((rate for rate in seen.profiled_requests_per_s.values() if rate > 0), default=None)

@@ -1,8 +1,8 @@
 """KAITO's KEDA scaler.
 
-Source: kaito-project/kaito, website/docs/keda-autoscaler-inference.md (056b8280b, 2026-08-21), the HorizontalPodAutoscaler
-it describes: `vllm:num_requests_waiting`, threshold 10, Scale Up stabilization 60 s and 1 pod in 300 s, Scale Down
-stabilization 300 s and 1 pod in 600 s, selectPolicy Max.
+Source: kaito-project/kaito, website/docs/keda-autoscaler-inference.md (056b8280b, 2026-08-21), as its
+HorizontalPodAutoscaler is described there: `vllm:num_requests_waiting`, threshold 10, Scale Up stabilization 60 s and
+1 pod in 300 s, Scale Down stabilization 300 s and 1 pod in 600 s, selectPolicy Max.
 """
 
 from __future__ import annotations

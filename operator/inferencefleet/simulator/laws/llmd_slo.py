@@ -31,6 +31,7 @@ from inferencefleet.simulator.laws.common import (
     asked,
     capped,
     existing,
+    needs_latency_slo,
     ready,
     slo_target_s,
 )
@@ -78,6 +79,7 @@ class LlmdSlo:
         self._recorded: list[tuple[float, float]] = []
 
     def targets(self, seen: Seen, sight: Sight) -> Targets:
+        needs_latency_slo(seen.fleet, "the llm-d law")
         if not seen.blind and self._rules.due(seen.at_s):
             self._recorded.append((seen.at_s, min(self.raw_saturation(seen), self._clamp)))
         cutoff_s = seen.at_s - self._smoothing_s + CLOCK_SLACK_S
