@@ -96,32 +96,40 @@ def _one_fleet(
     alone: bool,
 ) -> dict[str, Integers]:
     terms = fleet.fleet.scaling
-    open_need = np.clip(need.replicas(utilisation, style.smoothed_steps), terms.min_replicas, terms.max_replicas)
+    unmet = np.clip(need.replicas(utilisation, style.smoothed_steps), terms.min_replicas, terms.max_replicas)
     asked: dict[str, Integers] = {}
     for each in sorted(stage.pools, key=lambda each: (each.pool.marginal_price_per_gpu_hour, each.pool.name)):
         name, kind = each.pool.name, each.pool.capacity_type
         if name not in fleet.kinds or (kind is CapacityType.SPOT and not style.spot):
-            asked[name] = np.zeros_like(open_need)
+            asked[name] = np.zeros_like(unmet)
             continue
-        wanted = np.minimum(open_need, left[name])
+        reachable = left[name].copy()
+        lead = math.ceil(_lead_s(each, fleet.start_up) / need.step_s)
+        # Nothing that is bought at the beginning serves before it is up: until then there is what was there.
+        reachable[:lead] = np.minimum(reachable[:lead], fleet.initial.get(name, 0))
+        serving = np.minimum(unmet, reachable)
         if kind is CapacityType.RESERVED and alone:
             # It is paid; an idle replica costs nothing more.
-            got = np.minimum(left[name], terms.max_replicas)
+            asked[name] = np.minimum(left[name], terms.max_replicas)
         else:
-            got = np.minimum(kept(wanted, each, fleet.start_up, need.step_s), left[name])
-        asked[name] = got
-        left[name] = left[name] - got
-        # Only what is ready by then serves: asking early is for those who come later, and not counted twice.
-        open_need = open_need - np.minimum(open_need, wanted if kind is not CapacityType.RESERVED or not alone else got)
+            asked[name] = np.minimum(kept(serving, each, fleet.start_up, need.step_s), left[name])
+        left[name] = left[name] - asked[name]
+        unmet = unmet - serving
     return asked
+
+
+def _lead_s(pool: StagePool, start_up: Delay) -> float:
+    """From asking to serving, with nineteen chances in twenty."""
+    reserved = pool.pool.capacity_type is CapacityType.RESERVED
+    return start_up.p95_s + (0.0 if reserved else pool.cloud.provisioning.p95_s)
 
 
 def kept(wanted: Integers, pool: StagePool, start_up: Delay, step_s: float) -> Integers:
     """Replicas to ask for in each step, so that `wanted` are ready in each and the bill is the least."""
-    reserved = pool.pool.capacity_type is CapacityType.RESERVED
-    lead_s = start_up.p95_s + (0.0 if reserved else pool.cloud.provisioning.p95_s)
+    lead_s = _lead_s(pool, start_up)
+    idle_s = 0.0 if pool.pool.capacity_type is CapacityType.RESERVED else pool.cloud.idle_removal_s
     lead = math.ceil(lead_s / step_s)
-    worth_keeping = math.floor((lead_s + (0.0 if reserved else pool.cloud.idle_removal_s)) / step_s)
+    worth_keeping = math.floor((lead_s + idle_s) / step_s)
     out_of_stock = np.zeros(wanted.size, dtype=np.bool_)
     for span in pool.cloud.stock_outs:
         out_of_stock[int(span.from_s // step_s) : math.ceil(span.to_s / step_s)] = True
