@@ -12,7 +12,7 @@ import numpy as np
 from inferencefleet.domain.fleet import Routing
 from inferencefleet.simulator.engine import Engine, StepResult
 from inferencefleet.simulator.histogram import Accumulator
-from inferencefleet.simulator.request import Request
+from inferencefleet.simulator.request import Request, State
 from inferencefleet.simulator.servers import (
     CROWDED_FACTOR,
     CROWDED_REQUESTS,
@@ -152,9 +152,10 @@ class ReferenceServers:
         replica.computed_tokens += result.prefill_tokens + result.tokens
         for request in result.first_tokens:
             self._results.ttft_s[request.id] = request.ttft_s
-            self._touch(replica, request.id, request.prompt_tokens)
+        for request in (*result.finished, *result.first_tokens):
+            more = request.output_tokens if request.state is State.FINISHED else 0
+            self._touch(replica, request.id, request.prompt_tokens + more)
         for request in result.finished:
-            self._touch(replica, request.id, request.prompt_tokens + request.output_tokens)
             results, number = self._results, request.id
             last, first = request.last_token_s, request.first_token_s
             assert last is not None

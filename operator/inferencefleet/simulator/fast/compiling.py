@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -34,18 +35,19 @@ def compiled(function: Kernel) -> Kernel:
     # numba looks at the file of the function alone to see whether its stored code is stale, not at what it calls.
     numba.config.CACHE_DIR = str(_cache_directory())
     try:
-        return _jit(function, cache=True)
+        return _jit(function, kept=True)
     except RuntimeError:  # no directory can be written
-        return _jit(function, cache=False)
+        return _jit(function, kept=False)
     finally:
         numba.config.CACHE_DIR = before
 
 
-def _jit(function: Kernel, *, cache: bool) -> Kernel:
-    found: Kernel = numba.njit(function, cache=cache, error_model="numpy")
+def _jit(function: Kernel, *, kept: bool) -> Kernel:
+    found: Kernel = numba.njit(function, cache=kept, error_model="numpy")
     return found
 
 
+@cache
 def _cache_directory() -> Path:
     """One for each state of the sources that kernels are made of."""
     here = Path(__file__).resolve().parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, inf, nan
 from random import Random
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -34,6 +35,9 @@ ROUTERS = {
     Routing.LOAD_AWARE: at.LOAD_AWARE,
     Routing.PREFIX_AWARE: at.PREFIX_AWARE,
 }
+
+BY_SLOT = ("si", "sf", "next_s", "load", "lists", "counts", "targets", "live")
+"""Arrays of the world with a row for each replica."""
 
 
 def servers(arrivals: Arrivals, *, routing: Routing, buckets: Buckets, seed: int, itl_target_s: float) -> Servers:
@@ -123,12 +127,8 @@ class FastServers:
         world = self._world
         room, wide = world.next_s.size, int(world.fleet[at.LANES])
         if self._slots > room:
-            self._world = world = world._replace(
-                **{
-                    name: _grown(getattr(world, name), 2 * room)
-                    for name in ("si", "sf", "next_s", "load", "lists", "counts", "targets", "live")
-                }
-            )
+            larger: dict[str, Any] = {name: _grown(getattr(world, name), 2 * room) for name in BY_SLOT}
+            self._world = world = world._replace(**larger)
         if lanes > wide:
             wider = np.zeros((world.next_s.size, 2 * lanes), dtype=np.int64)
             wider[:, :wide] = world.lists[:, :wide]
@@ -203,10 +203,13 @@ class FastServers:
 
     def gauges(self) -> Gauges:
         integers = self._world.si[: self._slots]
+        # A run of decode-only steps books blocks when steps are over; the step in flight has its own already.
+        column = at.GROWTH + (integers[:, at.STEPS] + 1) % at.PHASES
+        growth = np.where(integers[:, at.DOING] == at.DECODE_ONLY, integers[np.arange(self._slots), column], 0)
         return Gauges(
             running=integers[:, at.RUNNING].copy(),
             waiting=integers[:, at.QUEUE].copy(),
-            kv_cache_usage=integers[:, at.USED] / integers[:, at.KV_BLOCKS],
+            kv_cache_usage=(integers[:, at.USED] + growth) / integers[:, at.KV_BLOCKS],
             kv_cache_tokens=integers[:, at.KV_BLOCKS] * at.PHASES,
         )
 

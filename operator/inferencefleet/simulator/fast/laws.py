@@ -27,7 +27,7 @@ def draw(w: World, s: int) -> float:
     mixed = first - second
     if mixed < 0:
         mixed += FIRST_MODULUS - 1
-    return w.normal[mixed >> _SHIFT]
+    return float(w.normal[mixed >> _SHIFT])
 
 
 @compiled
@@ -35,7 +35,7 @@ def draw_apart(w: World, s: int) -> float:
     """A normal variate that leaves the main stream as it is: looking at a histogram must not change what happens."""
     found = w.si[s, at.CHANCE_C] * _APART_MULTIPLIER % APART_MODULUS
     w.si[s, at.CHANCE_C] = found
-    return w.normal[found >> _SHIFT]
+    return float(w.normal[found >> _SHIFT])
 
 
 @compiled
@@ -73,7 +73,7 @@ def mixed_step_s(w: World, kind: int, batch: int, context: float, prompt: int, a
         if window > 0.0:
             total += w.tables[kind, at.WINDOW_READ + number] * min(context, batch * window)
             total += w.tables[kind, at.WINDOW_ATTEND + number] * prompt * min(attended, window)
-    return total
+    return float(total)
 
 
 @compiled
@@ -141,12 +141,12 @@ def remove(w: World, s: int, place: int) -> None:
 @compiled
 def first_step(w: World, s: int) -> int:
     """Of the heap."""
-    return w.lists[s, 0] >> _REQUEST_BITS
+    return int(w.lists[s, 0] >> _REQUEST_BITS)
 
 
 @compiled
 def first_request(w: World, s: int) -> int:
-    return w.lists[s, 0] & ((1 << _REQUEST_BITS) - 1)
+    return int(w.lists[s, 0] & ((1 << _REQUEST_BITS) - 1))
 
 
 @compiled

@@ -35,12 +35,16 @@ def held(w: World, s: int, r: int) -> int:
     """Prompt tokens of this request that the replica has cached, if its steps are booked."""
     wanted, session = w.prefix[r], w.session[r]
     if session < 0 or wanted == 0:
-        return wanted
+        return int(wanted)
     entry = w.holders[session]
     while entry != at.NOBODY:
         if w.entries[entry, at.HELD_BY] == s:
-            room = (w.si[s, at.KV_BLOCKS] - w.si[s, at.USED]) * at.PHASES
+            used = w.si[s, at.USED]
+            if w.si[s, at.DOING] == at.DECODE_ONLY:
+                # The step in flight has its blocks already, although a run books them when it is over.
+                used += w.si[s, at.GROWTH + (w.si[s, at.STEPS] + 1) % at.PHASES]
+            room = (w.si[s, at.KV_BLOCKS] - used) * at.PHASES
             fresh = w.si[s, at.N_COMPUTED] - w.entries[entry, at.TOUCHED] < room
-            return min(w.entries[entry, at.HELD_TOKENS], wanted) if fresh else 0
+            return int(min(w.entries[entry, at.HELD_TOKENS], wanted)) if fresh else 0
         entry = w.entries[entry, at.NEXT_HOLDER]
     return 0

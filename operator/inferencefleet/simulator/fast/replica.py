@@ -40,7 +40,7 @@ def growth_of(w: World, s: int, steps: int) -> int:
     now = w.si[s, at.STEPS]
     for step in range(now + 1, now + 1 + steps - whole * at.PHASES):
         found += w.si[s, at.GROWTH + step % at.PHASES]
-    return found
+    return int(found)
 
 
 # -- the end of a step -----------------------------------------------------------------------------------------------
@@ -326,7 +326,7 @@ def chunk(w: World, s: int, r: int, budget: int) -> float:
         w.si[s, at.COMPLETING] = number + 1
     else:
         w.si[s, at.IN_PREFILL] = r
-    return tokens * (computed + 0.5 * tokens)
+    return float(tokens * (computed + 0.5 * tokens))
 
 
 # -- time passes -----------------------------------------------------------------------------------------------------

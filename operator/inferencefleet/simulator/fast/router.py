@@ -21,7 +21,7 @@ def least_loaded(w: World, now_s: float) -> int:
             advance(w, s, now_s)
         if w.load[s] < w.load[best]:
             best = s
-    return best
+    return int(best)
 
 
 @compiled
@@ -59,7 +59,7 @@ def is_target(w: World, s: int) -> bool:
             low = middle + 1
         else:
             high = middle
-    return low < w.fleet[at.TARGETS] and w.targets[low] == s
+    return bool(low < w.fleet[at.TARGETS] and w.targets[low] == s)
 
 
 @compiled
@@ -137,4 +137,4 @@ def lose(w: World, s: int, now_s: float) -> int:
             w.ri[r, at.RETRIES] = 1
             route(w, r, now_s)
         r = following
-    return count
+    return int(count)

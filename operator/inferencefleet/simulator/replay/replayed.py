@@ -133,8 +133,8 @@ def verdicts(
 
 def by_minute(at_s: Floats, values: Floats, minutes: int) -> Floats:
     """Sum of `values` over the minute in which each lies."""
-    sums: Floats = np.bincount((at_s // MINUTE_S).astype(np.int64), weights=values, minlength=minutes)[:minutes]
-    return sums.astype(np.float64)
+    places = (at_s // MINUTE_S).astype(np.int64)
+    return np.bincount(places, weights=values, minlength=minutes)[:minutes].astype(np.float64)
 
 
 def step_means(times_s: Sequence[float], values: Sequence[float], edges_s: Floats) -> Floats:
