@@ -61,7 +61,7 @@ def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, slices: int, least
     solver.addConstr(sum(shares[name] for name in names) == slices)
     solver.addConstr(sum(replicas[name] for name in names) >= least)
     for name in names:
-        load = rate / slices / offers[name].requests_per_s
+        load = round(rate / slices / offers[name].requests_per_s, 9)  # the solver warns of smaller coefficients
         solver.addConstr(load * shares[name] - replicas[name] <= 0)
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
@@ -101,7 +101,7 @@ class AibrixCost:
 
     def _offers(self, seen: Seen, sight: Sight) -> dict[str, Offer]:
         most = seen.fleet.scaling.max_replicas
-        pools = {pool.name: pool for pool in pools_of(seen.fleet, sight)}
+        pools = {pool.name: pool for pool in pools_of(seen, sight)}
         offers = {}
         for name, rate in seen.profiled_requests_per_s.items():
             if name not in pools or rate <= 0:
@@ -139,7 +139,7 @@ def _bounded(mix: dict[str, int], offers: Mapping[str, Offer], seen: Seen) -> di
 
 
 def _as_it_is(seen: Seen, sight: Sight) -> Targets:
-    pools = pools_of(seen.fleet, sight)
+    pools = pools_of(seen, sight)
     if ANY in seen.wanted or not seen.wanted or not pools:
         return {ANY: capped(asked(seen), seen.fleet)}
     return {pool.name: asked_of(seen, pool.name) for pool in pools}

@@ -91,10 +91,12 @@ def ready(seen: Seen) -> int:
     return sum(1 for replica in seen.replicas if replica.phase is Phase.READY)
 
 
-def pools_of(fleet: Fleet, sight: Sight) -> tuple[Pool, ...]:
-    """The pools that the fleet may use, by name."""
+def pools_of(seen: Seen, sight: Sight) -> tuple[Pool, ...]:
+    """The pools that the fleet may use and its model runs in (those with a profile, where there are profiles)."""
+    allowed, profiled = seen.fleet.pools, seen.profiled_requests_per_s
     pools = (state.pool for state in sight.snapshot.pools)
-    return tuple(sorted((p for p in pools if fleet.pools is None or p.name in fleet.pools), key=lambda p: p.name))
+    usable = (p for p in pools if (allowed is None or p.name in allowed) and (not profiled or p.name in profiled))
+    return tuple(sorted(usable, key=lambda pool: pool.name))
 
 
 def gpus_per_replica(seen: Seen, pool: str) -> int:

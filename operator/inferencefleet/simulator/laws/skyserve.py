@@ -143,7 +143,7 @@ class SkyServeSpot:
     def targets(self, seen: Seen, sight: Sight) -> Targets:
         target = asked(seen) if self._target is None else self._target
         self._target = target = sum(self._load.targets(_as_one_deployment(seen, target), sight).values())
-        pools = pools_of(seen.fleet, sight)
+        pools = pools_of(seen, sight)
         spot_pools = [pool for pool in pools if pool.capacity_type is CapacityType.SPOT]
         other_pools = [pool for pool in pools if pool.capacity_type is not CapacityType.SPOT]
         if not spot_pools:

@@ -41,7 +41,7 @@ class Variant:
 
 def variants_of(seen: Seen, sight: Sight, pods: tuple[PodSample, ...]) -> tuple[Variant, ...]:
     """By name."""
-    pools = pools_of(seen.fleet, sight)
+    pools = pools_of(seen, sight)
     if len(pools) < 2:
         count = sum(1 for replica in seen.replicas if replica.phase is Phase.READY)
         current = max(asked(seen), len(existing(seen)))

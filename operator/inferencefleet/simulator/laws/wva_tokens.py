@@ -91,7 +91,7 @@ class TokenAnalyzer:
 
     def _compute_bound(self, pod: PodSample, hardware: str, limits: EngineLimits, memory_bound: float) -> float:
         key = (hardware, _length_class(pod.output_tokens_mean))
-        in_use = pod.kv_cache_usage * pod.kv_cache_tokens
+        in_use = float(round(pod.kv_cache_usage * pod.kv_cache_tokens))
         if pod.waiting >= self._queue_threshold and in_use > 0:
             self._observed.setdefault(key, deque(maxlen=MEMORY)).append(in_use)
             return in_use
