@@ -60,9 +60,7 @@ def cluster(ready: int = 0, starting: int = 0, unscheduled: int = 0, pool: str =
 
 def tail(p90_s: float, total: float = 100.0) -> Histogram:
     """Its 90th percentile is `p90_s`, as Prometheus would interpolate it."""
-    return Histogram(
-        bounds=(p90_s / 0.9, float("inf")), counts=(total, 0.0), total=total, sum=total * p90_s / 1.8
-    )
+    return Histogram(bounds=(p90_s / 0.9, float("inf")), counts=(total, 0.0), total=total, sum=total * p90_s / 1.8)
 
 
 def see(

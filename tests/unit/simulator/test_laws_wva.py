@@ -1,4 +1,4 @@
-"""Workload Variant Autoscaler: the run table of its V2 code, the percentages of V1, and the HPA between both and pods."""
+"""Workload Variant Autoscaler: the run table of V2, the percentages of V1, and the HPA between both and the pods."""
 
 from __future__ import annotations
 
