@@ -1,13 +1,14 @@
 """AIBrix's GPU optimizer: the cheapest mix of GPU types that takes the rate.
 
 Source: vllm-project/aibrix, docs/source/features/heterogeneous-gpu.rst, python/aibrix/aibrix/gpu_optimizer (098db8e3:
-window 240 s, every 10 s) and Griggs et al., "Melange", arXiv 2404.14527 (buckets of similar requests, each cut into
-slices, each slice given to one GPU type). With T_g the profiled rate of one replica on g, S slices of rate / S:
+window 240 s, every 10 s) and Griggs et al., "Melange", arXiv 2404.14527: buckets of similar requests, each cut into
+slices, each slice given to one GPU type. With T_g the profiled rate of one replica on g and B_g whole:
 
-    minimise sum c_g B_g   subject to   sum n_g = S,   n_g (rate / S) / T_g <= B_g,   n_g, B_g whole, B_g <= room_g
+    minimise sum c_g B_g   subject to   sum T_g B_g >= rate,   B_g <= room_g
 
-One bucket: the profile that a replay hands to peers is of the fleet's whole mix of lengths. The room is the pool's
-declared limit; whether nodes really come is not asked. Cost is what the pool costs an hour, 0 where it is paid already.
+That is Melange's program for one bucket cut finely: the profile that a replay hands to peers is of the fleet's whole
+mix of lengths, so which GPU suits which length is not seen. The room is the pool's declared limit; whether nodes really
+come is not asked. Cost is what the pool costs an hour, 0 where it is paid already.
 """
 
 from __future__ import annotations
@@ -46,23 +47,20 @@ class Offer:
     """Replicas at most."""
 
 
-def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, slices: int, least: int) -> dict[str, int] | None:
+def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, least: int) -> dict[str, int] | None:
     """Replicas by GPU type, at least `least` in all; None = they do not hold the rate together."""
     if not offers:
         return None
     solver = highspy.Highs()
-    solver.setOptionValue("output_flag", False)
+    solver.silent()
+    solver.setOptionValue("threads", 1)
     names = sorted(offers)
     replicas = {
         name: solver.addIntegral(lb=0, ub=offers[name].room, obj=offers[name].cost_per_hour + TIE_BREAK)
         for name in names
     }
-    shares = {name: solver.addIntegral(lb=0, ub=slices) for name in names}
-    solver.addConstr(sum(shares[name] for name in names) == slices)
+    solver.addConstr(sum(offers[name].requests_per_s * replicas[name] for name in names) >= rate)
     solver.addConstr(sum(replicas[name] for name in names) >= least)
-    for name in names:
-        load = round(rate / slices / offers[name].requests_per_s, 9)  # the solver warns of smaller coefficients
-        solver.addConstr(load * shares[name] - replicas[name] <= 0)
     solver.run()
     if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
         return None
@@ -72,12 +70,10 @@ def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, slices: int, least
 class AibrixCost:
     """`load_factor` 1: a replica is planned at its profiled rate."""
 
-    def __init__(
-        self, *, window_s: float = 240.0, slices: int = 8, load_factor: float = 1.0, down_delay_s: float = 0.0
-    ) -> None:
-        if slices < 1 or load_factor <= 0:
-            raise ValueError(f"slices={slices}, load_factor={load_factor}: give at least 1 slice and a share above 0")
-        self._window_s, self._slices, self._load_factor = window_s, slices, load_factor
+    def __init__(self, *, window_s: float = 240.0, load_factor: float = 1.0, down_delay_s: float = 0.0) -> None:
+        if load_factor <= 0:
+            raise ValueError(f"load_factor={load_factor}: share of the profiled rate to plan with; give more than 0")
+        self._window_s, self._load_factor = window_s, load_factor
         self._down_delay_s = down_delay_s
         self._decides = Interval(DECISION_S)
         self._rates: list[tuple[float, float]] = []
@@ -90,7 +86,7 @@ class AibrixCost:
         offers = self._offers(seen, sight)
         if self._decides.due(seen.at_s) and self._rates and offers:
             rate = sum(value for _, value in self._rates) / len(self._rates)
-            mix = cheapest_mix(offers, rate, slices=self._slices, least=seen.fleet.scaling.min_replicas)
+            mix = cheapest_mix(offers, rate, least=seen.fleet.scaling.min_replicas)
             self._mixes.append((seen.at_s, _bounded(mix or _everything(offers), offers, seen)))
         if not self._mixes:
             return _as_it_is(seen, sight)
