@@ -6,9 +6,9 @@ keeps its replica through a gap that is not longer than what giving it back and 
 (its idle time, and the cold start before it serves). Reserved nodes are paid already and come first; spot is taken
 while its record has nodes; what must be bought during a stock-out is bought before it.
 
-How much of a replica may be used is not known from a formula: the schedule is played, and the utilisation bisected until
-the attainment is just the declared one. The dollars of that play are what is reported. They are attained, so they are an
-upper estimate of the true lower bound; no cheaper schedule of this form was found.
+How much of a replica may be used is not known from a formula: the schedule is played, and the utilisation bisected
+until the attainment is just the declared one. The dollars of that play are what is reported. They are attained, so they
+are an upper estimate of the true lower bound; no cheaper schedule of this form was found.
 """
 
 from __future__ import annotations

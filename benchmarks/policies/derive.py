@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         short = pool.replace("-", "_")
         write(f"servegen_{short}_rates.csv.gz", ("t_s", "requests_per_s", "dispersion"), total_rates(clients))
         write(
-            f"servegen_{short}_lengths.csv.gz", ("window_s", "share", *LENGTH_FIELDS), lengths_by_window(clients, lengths)
+            f"servegen_{short}_lengths.csv.gz",
+            ("window_s", "share", *LENGTH_FIELDS),
+            lengths_by_window(clients, lengths),
         )
     return 0
 
@@ -122,7 +124,11 @@ def lengths_by_window(
         kept = sorted(known[window], key=lambda each: -each[0])[:CLIENTS_KEPT]
         total = sum(weight for weight, _ in kept)
         for weight, row in kept:
-            yield str(window * LENGTH_WINDOW_S), f"{weight / total:.5f}", *(f"{float(row[n]):.5g}" for n in LENGTH_FIELDS)
+            yield (
+                str(window * LENGTH_WINDOW_S),
+                f"{weight / total:.5f}",
+                *(f"{float(row[n]):.5g}" for n in LENGTH_FIELDS),
+            )
 
 
 def rows_of(path: Path) -> Iterator[dict[str, str]]:

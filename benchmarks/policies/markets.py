@@ -70,7 +70,9 @@ def availability(market: Market, *, lasts_s: float, seed: int, data: Path | None
     return _changes(nodes[first : first + many] * market.scale, gap_s)
 
 
-def _eventful(nodes: np.ndarray[tuple[int], np.dtype[np.int64]], many: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _eventful(
+    nodes: np.ndarray[tuple[int], np.dtype[np.int64]], many: int
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Where stretches begin that have nodes at first and change later; all of them when none does."""
     begins = np.arange(max(1, nodes.size - many))
     changed = np.concatenate([[0], np.cumsum(np.diff(nodes) < 0)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -71,7 +72,7 @@ def _need(stage: Stage, each: StageFleet, engines: ServersFactory, seed: int) ->
     measured: list[tuple[float, float, float]] = []
     load = np.zeros(steps)
     at_s = (np.arange(steps) + 0.5) * step_s
-    for from_s, to_s in zip(edges[:-1], edges[1:], strict=True):
+    for from_s, to_s in pairwise(edges):
         here = making.window(each.arrivals, from_s, to_s)
         if len(here) > 0:
             rate = _measured(each, kind, here, measured, engines, seed)
@@ -99,7 +100,7 @@ def _measured(
 
 
 def true_rate(each: StageFleet, kind: EngineKind, mix: Arrivals, engines: ServersFactory, seed: int) -> float:
-    """Requests/s of one replica at this mix. A mix whose long requests miss whatever the load is held to what it can."""
+    """Requests/s of one replica at this mix; one whose long requests miss at any load is held to less."""
     fleet = each.fleet
     lengths = lognormal_mix(
         prompt_mean=float(mix.prompt_tokens.mean()),

@@ -134,7 +134,8 @@ def half_gone(seed: int, options: Options) -> Stage:
     lasts_s = options.shortened(5400.0)
     unit_s = lasts_s / 90
     steps = [
-        Step(unit_s, 45.0 * (1 + 0.15 * math.sin(2 * math.pi * minute / 45))) for minute in range(round(lasts_s / unit_s))
+        Step(unit_s, 45.0 * (1 + 0.15 * math.sin(2 * math.pi * minute / 45)))
+        for minute in range(round(lasts_s / unit_s))
     ]
     traffic = making.made(steps, traces.azure_lengths, seed)
     pools = (
@@ -197,8 +198,8 @@ SMOOTH, ROUGH = 1.10, 1.25
 SCENES: tuple[Scene, ...] = (
     Scene(
         scenario=1, name="llm-d", build=llm_d, requests=12_500, ticks=162,
-        sentence="llm-d's published ramp: Qwen3-32B on 2 x H100, 4000 prompt and 1000 output tokens, 2 to 10 requests/s, "
-        "3 to 8 replicas, 100 s to warm up, TTFT 3 s and TPOT 100 ms",
+        sentence="llm-d's published ramp: Qwen3-32B on 2 x H100, 4000 prompt and 1000 output tokens, 2 to 10 "
+        "requests/s, 3 to 8 replicas, 100 s to warm up, TTFT 3 s and TPOT 100 ms",
     ),
     Scene(
         scenario=2, name="azure-5", build=partial(azure, need=5, lasts_s=traces.AZURE_LASTS_S),
@@ -223,8 +224,8 @@ SCENES: tuple[Scene, ...] = (
     Scene(
         scenario=3, name="m-small", build=partial(week, pool="m-small", mean_per_s=2.4),
         requests=1_450_000, ticks=10_080, tuned_on="m-large",
-        sentence="a week of the rates of ServeGen m-small with the lengths of m-large, and the settings tuned on m-large "
-        "(its own requests are so short that one replica would do)",
+        sentence="a week of the rates of ServeGen m-small with the lengths of m-large, and the settings tuned on "
+        "m-large (its own requests are so short that one replica would do)",
     ),
     Scene(
         scenario=4, name="mooncake", build=mooncake, requests=36_000, ticks=236,

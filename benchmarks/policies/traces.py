@@ -131,7 +131,9 @@ def servegen_lengths(pool: str, *, from_s: float) -> Lengths:
     return draw
 
 
-def _between_quantiles(columns: dict[str, Floats], side: str, sender: Integers, chance: np.random.Generator) -> Integers:
+def _between_quantiles(
+    columns: dict[str, Floats], side: str, sender: Integers, chance: np.random.Generator
+) -> Integers:
     """Log-linear between the median, p90 and p99; below the median it mirrors, above p99 it goes on half as far."""
     median, p90, p99 = (np.maximum(1.0, columns[f"{side}_tokens_{name}"][sender]) for name in ("p50", "p90", "p99"))
     knots = np.log(np.stack([np.maximum(1.0, median**2 / p90), median, p90, p99, p99 * np.sqrt(p99 / p90)]))
