@@ -120,6 +120,11 @@ def test_the_pools_are_filled_by_what_they_cost_up_to_their_limits() -> None:
     assert decide(law, seen, three_pools()) == {"reserved": 8, "on-demand": 0, "spot": 3}
 
 
+def test_without_by_pool_one_gpu_type_is_one_deployment() -> None:
+    seen = see(0.0, {"reserved": 2}, there=cluster(2), arrivals_per_s=22.0, profiled_requests_per_s=PROFILE)
+    assert decide(AibrixCost(by_pool=False), seen, three_pools()) == {ANY: 11}
+
+
 def test_the_rate_is_the_mean_of_240_s() -> None:
     law, pools = AibrixCost(), (a_pool_state(a_pool("reserved", max_gpus=64)),)
     history = []

@@ -12,7 +12,7 @@ from inferencefleet.simulator.laws.skyserve import DELIVERY_S, SkyServeRate, Sky
 from inferencefleet.simulator.laws.static import Static
 from inferencefleet.simulator.policy import ANY, Seen
 from tests.builders import NOW_S, a_pool, a_pool_state, replicas, three_pools
-from tests.unit.simulator.laws_world import cluster, decide, fleet, see
+from tests.unit.simulator.laws_world import cluster, decide, see
 
 PROFILE = {"reserved": 2.0}
 
@@ -75,24 +75,21 @@ def test_ready_spot_and_on_demand_together_reach_the_target(target: int, ready: 
     assert 0 <= on_demand <= target
 
 
-def test_on_demand_fills_what_is_reserved_first() -> None:
-    law = SkyServeSpot(Static(replicas=12))
+def test_what_is_not_spot_is_left_to_the_node_autoscaler() -> None:
     seen = see(0.0, {"reserved": 2}, there=cluster(2))
-    # No spot is ready: 12 on-demand, of which 16 reserved GPUs hold 8 at 2 GPUs each.
-    assert decide(law, seen, three_pools()) == {"spot": 12, "reserved": 8, "on-demand": 4}
+    # No spot is ready: as many on-demand.
+    assert decide(SkyServeSpot(Static(replicas=12)), seen, three_pools()) == {"spot": 12, ANY: 12}
 
 
 def test_when_spot_is_ready_the_rest_is_given_back() -> None:
     there = replicas("spot", 12) + replicas("reserved", 8) + replicas("on-demand", 4)
-    seen = see(0.0, {"spot": 12, "reserved": 8, "on-demand": 4}, there=there)
-    assert decide(SkyServeSpot(Static(replicas=12)), seen, three_pools()) == {"spot": 12, "reserved": 0, "on-demand": 0}
+    seen = see(0.0, {"spot": 12, ANY: 12}, there=there)
+    assert decide(SkyServeSpot(Static(replicas=12)), seen, three_pools()) == {"spot": 12, ANY: 0}
 
 
 def test_without_a_spot_pool_it_is_the_load_law_alone() -> None:
     only = (a_pool_state(a_pool("on-demand", CapacityType.ON_DEMAND)),)
-    seen = see(0.0, {"on-demand": 3}, there=replicas("on-demand", 3))
-    assert decide(SkyServeSpot(Static(replicas=5)), seen, only) == {"on-demand": 5}
-    assert decide(SkyServeSpot(Static(replicas=5)), see(0.0, 3)) == {ANY: 5}
+    assert decide(SkyServeSpot(Static(replicas=5)), see(0.0, {"on-demand": 3}), only) == {ANY: 5}
 
 
 class Watching:
@@ -111,7 +108,7 @@ def test_the_load_law_sees_its_own_number_and_not_the_double_of_the_fallback() -
     law = SkyServeSpot(load)
     there = replicas("spot", 4, phase=Phase.UNSCHEDULED) + replicas("on-demand", 4)
     for at_s in (0.0, 20.0):
-        decide(law, see(at_s, {"spot": 4, "on-demand": 4}, there=there, who=fleet()), three_pools())
+        decide(law, see(at_s, {"spot": 4, ANY: 4}, there=there), three_pools())
     assert load.saw[1].wanted == {ANY: 4}
     assert [replica.pool for replica in load.saw[1].replicas] == ["on-demand"] * 4
 

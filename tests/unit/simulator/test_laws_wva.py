@@ -25,6 +25,8 @@ def variant(name: str = "a", samples: tuple[PodSample, ...] = (), **overrides: A
         "hardware": name,
         "ready": len(samples),
         "current": len(samples),
+        "least": 1,
+        "most": 100,
     }
     return Variant(name=name, pods=samples, **{**values, **overrides})
 
@@ -32,7 +34,7 @@ def variant(name: str = "a", samples: tuple[PodSample, ...] = (), **overrides: A
 def run(*variants: Variant, gateway: int = 0) -> tuple[Balance, dict[str, int]]:
     analyzer = TokenAnalyzer(kv_threshold=0.80, queue_threshold=5, up_at=0.85, down_at=0.70)
     balance = analyzer.balance(variants, gateway_waiting=gateway, limits=LIMITS)
-    return balance, cost_aware(balance, variants, most=100)
+    return balance, cost_aware(balance, variants)
 
 
 def test_a_full_replica_with_a_backlog_asks_for_three_more() -> None:
@@ -125,7 +127,7 @@ def test_the_dearest_variant_gives_back_first() -> None:
         variant("cheap", pods(2, pool="cheap"), cost_per_hour=1.0),
         variant("dear", pods(1, pool="dear"), cost_per_hour=5.0),
     )
-    assert cost_aware(balance, two, most=10) == {"cheap": 1, "dear": 0}
+    assert cost_aware(balance, two) == {"cheap": 1, "dear": 0}
 
 
 def test_v2_acts_through_an_hpa_that_waits_240_s() -> None:
@@ -171,12 +173,12 @@ def test_v1_shrinks_only_if_one_fewer_keeps_the_spare() -> None:
 def test_v1_holds_the_whole_model_while_anything_is_pending() -> None:
     busy = variant("a", pods(2, kv_cache_usage=0.95), cost_per_hour=1.0)
     stuck = variant("b", pods(1), cost_per_hour=9.0, current=2)
-    assert WvaPercentage().desired([busy, stuck], least=1, most=9, published={}) == {"a": 2, "b": 2}
+    assert WvaPercentage().desired([busy, stuck], published={}) == {"a": 2, "b": 2}
 
 
 def test_v1_holds_until_what_it_published_is_there() -> None:
     busy = variant("a", pods(2, kv_cache_usage=0.95))
-    assert WvaPercentage().desired([busy], least=1, most=9, published={"a": 4}) == {"a": 4}
+    assert WvaPercentage().desired([busy], published={"a": 4}) == {"a": 4}
 
 
 def test_v1_grows_the_cheapest_and_shrinks_the_dearest_variant() -> None:
@@ -184,8 +186,17 @@ def test_v1_grows_the_cheapest_and_shrinks_the_dearest_variant() -> None:
         cheap = variant("a", pods(2, kv_cache_usage=usage), cost_per_hour=1.0)
         return [cheap, variant("b", pods(2, kv_cache_usage=usage), cost_per_hour=9.0)]
 
-    assert WvaPercentage().desired(with_usage(0.75), least=1, most=9, published={}) == {"a": 3, "b": 2}
-    assert WvaPercentage().desired(with_usage(0.1), least=1, most=9, published={}) == {"a": 2, "b": 1}
+    assert WvaPercentage().desired(with_usage(0.75), published={}) == {"a": 3, "b": 2}
+    assert WvaPercentage().desired(with_usage(0.1), published={}) == {"a": 2, "b": 1}
+
+
+def test_a_variant_at_the_limit_of_its_pool_passes_the_need_on() -> None:
+    full = variant("a", pods(2, kv_cache_usage=0.95), cost_per_hour=1.0, most=2)
+    dear = variant("b", pods(1, kv_cache_usage=0.95), cost_per_hour=9.0)
+    assert WvaPercentage().desired([full, dear], published={}) == {"a": 2, "b": 2}
+    _, targets = run(full, dear)
+    assert targets["a"] == 2
+    assert targets["b"] > 1
 
 
 def test_v1_reads_the_peak_of_the_last_minute() -> None:

@@ -9,6 +9,9 @@ slices, each slice given to one GPU type. With T_g the profiled rate of one repl
 That is Melange's program for one bucket cut finely: the profile that a replay hands to peers is of the fleet's whole
 mix of lengths, so which GPU suits which length is not seen. The room is the pool's declared limit; whether nodes really
 come is not asked. Cost is what the pool costs an hour, 0 where it is paid already.
+
+AIBrix knows GPU types, not capacity types. With `by_pool` each pool is a Deployment of its own, so that spot and
+reserved are told apart as if they were GPU types; without, pools of one GPU type are one that is bound to none.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from inferencefleet.simulator.laws.common import (
     capped,
     gpus_per_replica,
     pools_of,
+    profiled_per_s,
 )
 from inferencefleet.simulator.policy import ANY, Seen, Sight, Targets
 
@@ -70,11 +74,14 @@ def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, least: int) -> dic
 class AibrixCost:
     """`load_factor` 1: a replica is planned at its profiled rate."""
 
-    def __init__(self, *, window_s: float = 240.0, load_factor: float = 1.0, down_delay_s: float = 0.0) -> None:
+    def __init__(
+        self, *, window_s: float = 240.0, load_factor: float = 1.0, down_delay_s: float = 0.0, by_pool: bool = True
+    ) -> None:
         if load_factor <= 0:
             raise ValueError(f"load_factor={load_factor}: share of the profiled rate to plan with; give more than 0")
         self._window_s, self._load_factor = window_s, load_factor
         self._down_delay_s = down_delay_s
+        self._by_pool = by_pool
         self._decides = Interval(DECISION_S)
         self._rates: list[tuple[float, float]] = []
         self._mixes: list[tuple[float, dict[str, int]]] = []
@@ -98,6 +105,10 @@ class AibrixCost:
     def _offers(self, seen: Seen, sight: Sight) -> dict[str, Offer]:
         most = seen.fleet.scaling.max_replicas
         pools = {pool.name: pool for pool in pools_of(seen, sight)}
+        one_type = len({pool.gpu.name for pool in pools.values()}) <= 1
+        rate_of_all = profiled_per_s(seen)
+        if (not self._by_pool or not pools) and one_type and rate_of_all is not None:
+            return {ANY: Offer(requests_per_s=rate_of_all * self._load_factor, cost_per_hour=1.0, room=most)}
         offers = {}
         for name, rate in seen.profiled_requests_per_s.items():
             if name not in pools or rate <= 0:
@@ -113,9 +124,9 @@ class AibrixCost:
     @staticmethod
     def grid() -> tuple[Knobs, ...]:
         return tuple(
-            {"load_factor": factor, "window_s": window_s, "down_delay_s": 300.0}
+            {"load_factor": factor, "window_s": 60.0, "down_delay_s": 300.0, "by_pool": by_pool}
             for factor in (0.6, 0.75, 0.9)
-            for window_s in (60.0, 240.0)
+            for by_pool in (True, False)
         )
 
 

@@ -13,7 +13,7 @@ arXiv 2411.01438, algorithm 1. Every 20 s:
 On-demand is bought the moment spot is not ready, and let go when it is; it never stands behind what is
 over-provisioned. A zone (here: a spot pool) that loses or does not deliver a replica moves to the back until one
 becomes ready there; with fewer than two zones in front all are in front again. Whatever is not spot counts as
-on-demand: reserved pools are filled first, as SkyPilot launches on what is paid already.
+on-demand and is bound to no pool: SkyPilot takes what is reserved first and fails over to what can be had.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from inferencefleet.simulator.laws.common import (
     asked,
     capped,
     existing,
-    gpus_per_replica,
     pools_of,
     profiled_per_s,
 )
@@ -143,16 +142,13 @@ class SkyServeSpot:
     def targets(self, seen: Seen, sight: Sight) -> Targets:
         target = asked(seen) if self._target is None else self._target
         self._target = target = sum(self._load.targets(_as_one_deployment(seen, target), sight).values())
-        pools = pools_of(seen, sight)
-        spot_pools = [pool for pool in pools if pool.capacity_type is CapacityType.SPOT]
-        other_pools = [pool for pool in pools if pool.capacity_type is not CapacityType.SPOT]
+        spot_pools = [pool for pool in pools_of(seen, sight) if pool.capacity_type is CapacityType.SPOT]
         if not spot_pools:
-            return _filled(target, other_pools, seen) if other_pools else {ANY: target}
+            return {ANY: target}
         names = {pool.name for pool in spot_pools}
         spot_ready = sum(1 for replica in seen.replicas if replica.pool in names and replica.phase is Phase.READY)
         spot, ondemand = self.split(target, spot_ready)
-        placed = self._zones.split(spot, spot_pools, seen.replicas, now_s=sight.snapshot.at_s)
-        return {**placed, **_filled(ondemand, other_pools, seen)}
+        return {**self._zones.split(spot, spot_pools, seen.replicas, now_s=sight.snapshot.at_s), ANY: ondemand}
 
     def split(self, target: int, spot_ready: int) -> tuple[int, int]:
         """(spot, on-demand) replicas."""
@@ -169,16 +165,3 @@ def _as_one_deployment(seen: Seen, target: int) -> Seen:
     """What the load law sees: its own number, and no more pods than that; those that serve come first."""
     pods = sorted(existing(seen), key=lambda replica: (replica.phase is not Phase.READY, replica.name))
     return replace(seen, wanted={ANY: target}, replicas=tuple(pods[:target]))
-
-
-def _filled(replicas: int, pools: Sequence[Pool], seen: Seen) -> dict[str, int]:
-    """Reserved first, then the cheapest; what has no room waits in the last pool."""
-    order = sorted(pools, key=lambda pool: (pool.marginal_price_per_gpu_hour, pool.name))
-    placed = {}
-    for pool in order:
-        room = replicas if pool.max_gpus is None else pool.max_gpus // gpus_per_replica(seen, pool.name)
-        placed[pool.name] = min(replicas, room)
-        replicas -= placed[pool.name]
-    if order:
-        placed[order[-1].name] += replicas
-    return placed

@@ -6,7 +6,8 @@ publishes `wva_desired_replicas`; a HorizontalPodAutoscaler with averageValue 1 
 more or one less is not noticed.
 
 A variant's cost is a number its owner writes; here what one more replica costs an hour, so a reserved pool costs 0.
-The HPA's minimum is 1 for each variant. A fleet on fewer than two pools is one variant that is bound to none.
+Each variant's HPA has a minimum of 1 and at most what its pool's declared limit holds. A fleet on fewer than two pools
+is one variant that is bound to none.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ class Variant:
     """GPU type and number: variants with the same can stand in for each other's capacity."""
     current: int
     ready: int
+    least: int
+    most: int
+    """minReplicas and maxReplicas of its HPA."""
     pods: tuple[PodSample, ...]
     """Ready ones that answered."""
 
@@ -45,11 +49,17 @@ def variants_of(seen: Seen, sight: Sight, pods: tuple[PodSample, ...]) -> tuple[
     if len(pools) < 2:
         count = sum(1 for replica in seen.replicas if replica.phase is Phase.READY)
         current = max(asked(seen), len(existing(seen)))
-        return (Variant(name=ANY, cost_per_hour=1.0, hardware=ANY, current=current, ready=count, pods=pods),)
+        return (
+            Variant(
+                name=ANY, cost_per_hour=1.0, hardware=ANY, current=current, ready=count, pods=pods,
+                least=seen.fleet.scaling.min_replicas, most=seen.fleet.scaling.max_replicas,
+            ),
+        )  # fmt: skip
     found = []
     for pool in pools:
         gpus = gpus_per_replica(seen, pool.name)
         there = [replica for replica in existing(seen) if replica.pool == pool.name]
+        most = seen.fleet.scaling.max_replicas
         found.append(
             Variant(
                 name=pool.name,
@@ -58,6 +68,8 @@ def variants_of(seen: Seen, sight: Sight, pods: tuple[PodSample, ...]) -> tuple[
                 current=max(asked_of(seen, pool.name), len(there)),
                 ready=sum(1 for replica in there if replica.phase is Phase.READY),
                 pods=tuple(pod for pod in pods if pod.pool == pool.name),
+                least=1,
+                most=max(1, most if pool.max_gpus is None else min(most, pool.max_gpus // gpus)),
             )
         )
     return tuple(found)
@@ -102,7 +114,6 @@ class VariantHpas:
 
     def apply(self, seen: Seen, variants: tuple[Variant, ...], desired: Mapping[str, int] | None) -> Targets:
         """`desired` None = the gauge cannot be read: every HPA holds."""
-        least, most = bounds(seen.fleet, variants)
         targets = {}
         for variant in variants:
             hpa = self._hpas.setdefault(variant.name, Hpa(self._behavior))
@@ -116,16 +127,10 @@ class VariantHpas:
                     if want is None
                     else from_average_value(want, 1.0, replicas=variant.current, behavior=self._behavior)
                 ],
-                least=least,
-                most=most,
+                least=variant.least,
+                most=variant.most,
             )
         return _within_the_fleet(targets, variants, seen.fleet)
-
-
-def bounds(fleet: Fleet, variants: tuple[Variant, ...]) -> tuple[int, int]:
-    """minReplicas and maxReplicas of each variant's HPA."""
-    scaling = fleet.scaling
-    return (scaling.min_replicas if len(variants) < 2 else 1), scaling.max_replicas
 
 
 def _within_the_fleet(targets: dict[str, int], variants: tuple[Variant, ...], fleet: Fleet) -> Targets:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from inferencefleet.simulator.laws.common import Interval, Knobs
-from inferencefleet.simulator.laws.variants import Peaks, Variant, VariantHpas, bounds, chart_behavior, variants_of
+from inferencefleet.simulator.laws.variants import Peaks, Variant, VariantHpas, chart_behavior, variants_of
 from inferencefleet.simulator.policy import PodSample, Seen, Sight, Targets
 
 
@@ -52,13 +52,10 @@ class WvaPercentage:
     def targets(self, seen: Seen, sight: Sight) -> Targets:
         variants = variants_of(seen, sight, self._peaks.over(seen))
         if not seen.blind and self._loop.due(seen.at_s):
-            least, most = bounds(seen.fleet, variants)
-            self._published = self.desired(variants, least=least, most=most, published=self._published)
+            self._published = self.desired(variants, published=self._published)
         return self._hpas.apply(seen, variants, None if seen.blind else self._published)
 
-    def desired(
-        self, variants: Sequence[Variant], *, least: int, most: int, published: Mapping[str, int]
-    ) -> dict[str, int]:
+    def desired(self, variants: Sequence[Variant], *, published: Mapping[str, int]) -> dict[str, int]:
         """Replicas by variant, as the gauge would say."""
         now = {variant.name: variant.current for variant in variants}
         reached = all(published.get(name, current) == current for name, current in now.items())
@@ -70,12 +67,11 @@ class WvaPercentage:
         by_cost = sorted(variants, key=lambda variant: (variant.cost_per_hour, variant.name))
         change = self.step(pods)
         if change > 0:
-            now[by_cost[0].name] = min(most, now[by_cost[0].name] + 1)
-        if change < 0:
-            for variant in reversed(by_cost):
-                if variant.current > max(1, least):
-                    now[variant.name] -= 1
-                    break
+            movable = [variant for variant in by_cost if variant.current < variant.most]
+        else:
+            movable = [variant for variant in reversed(by_cost) if variant.current > max(1, variant.least)]
+        if change != 0 and movable:
+            now[movable[0].name] += change
         return now
 
     def step(self, pods: Sequence[PodSample]) -> int:

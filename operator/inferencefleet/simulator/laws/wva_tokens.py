@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 from inferencefleet.domain.capacity import EngineLimits
 from inferencefleet.simulator.laws.common import Interval, Knobs
-from inferencefleet.simulator.laws.variants import Peaks, Variant, VariantHpas, bounds, chart_behavior, variants_of
+from inferencefleet.simulator.laws.variants import Peaks, Variant, VariantHpas, chart_behavior, variants_of
 from inferencefleet.simulator.policy import PodSample, Seen, Sight, Targets
 
 MEMORY = 10
@@ -135,15 +135,16 @@ def _length_class(output: float) -> str:
     return "short" if output < 100 else "medium" if output < 500 else "long"
 
 
-def cost_aware(balance: Balance, variants: Sequence[Variant], *, most: int) -> dict[str, int]:
+def cost_aware(balance: Balance, variants: Sequence[Variant]) -> dict[str, int]:
     """Replicas by variant that cover what is required, or give back what is spare."""
     targets = {variant.name: variant.current for variant in variants}
     cost = {variant.name: variant.cost_per_hour if variant.pods else 0.0 for variant in variants}
+    most = {variant.name: variant.most for variant in variants}
     sizes = {name: size for name, size in balance.per_replica.items() if size > 0}
     if balance.required > 0:
         rest = balance.required
         for name in sorted(sizes, key=lambda name: (cost[name] / sizes[name], name)):
-            added = max(0, min(math.ceil(rest / sizes[name]), most - targets[name])) if rest > 0 else 0
+            added = max(0, min(math.ceil(rest / sizes[name]), most[name] - targets[name])) if rest > 0 else 0
             targets[name] += added
             rest -= added * sizes[name]
     elif balance.spare > 0:
@@ -189,12 +190,11 @@ class WvaTokens:
         variants = variants_of(seen, sight, self._peaks.over(seen))
         if not seen.blind and self._loop.due(seen.at_s):
             alive = [variant for variant in variants if variant.current > 0]
-            _, most = bounds(seen.fleet, variants)
             if any(variant.pods for variant in alive):
                 balance = self._analyzer.balance(
                     alive, gateway_waiting=seen.gateway_waiting, limits=seen.fleet.engine.limits
                 )
-                self._published = cost_aware(balance, alive, most=most)
+                self._published = cost_aware(balance, alive)
             else:
                 self._published = {variant.name: variant.current for variant in alive}
         return self._hpas.apply(seen, variants, None if seen.blind else self._published)
