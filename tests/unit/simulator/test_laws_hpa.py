@@ -177,6 +177,79 @@ def test_it_never_leaves_the_bounds_and_never_moves_without_a_metric(
         current = after
 
 
+def test_it_ends_where_the_genuine_controller_ended_with_min_policies_and_no_stabilization() -> None:
+    # The HorizontalPodAutoscaler controller of Kubernetes 1.36.3, given these proposals 15 s apart, set these sizes.
+    behavior = Behavior(
+        up=Rules(
+            stabilization_s=0.0,
+            policies=(RatePolicy(PolicyType.PERCENT, 10, 60.0), RatePolicy(PolicyType.PODS, 1, 15.0)),
+            select=SelectPolicy.MIN,
+        ),
+        down=Rules(
+            stabilization_s=0.0,
+            policies=(RatePolicy(PolicyType.PODS, 33, 60.0), RatePolicy(PolicyType.PERCENT, 50, 15.0)),
+        ),
+    )
+    proposals = [
+        31,
+        28,
+        32,
+        32,
+        32,
+        31,
+        29,
+        31,
+        28,
+        28,
+        30,
+        32,
+        28,
+        32,
+        28,
+        28,
+        32,
+        32,
+        30,
+        3,
+        7,
+        5,
+        3,
+        3,
+        3,
+        7,
+        45,
+        45,
+    ]
+    sizes = [30, 28, 29, 30, 30, 30, 29, 30, 28, 28, 29, 30, 28, 29, 28, 28, 29, 30, 30, 3, 4, 5, 3, 3, 3, 4, 4, 4]
+    history = walk(Hpa(behavior), [30, *proposals], start=30, least=2, most=30)
+    assert history[1:] == sizes
+
+
+def test_it_ends_where_the_genuine_controller_ended_with_windows_both_ways() -> None:
+    behavior = Behavior(
+        up=Rules(
+            stabilization_s=45.0,
+            policies=(RatePolicy(PolicyType.PODS, 25, 120.0), RatePolicy(PolicyType.PODS, 4, 15.0)),
+            select=SelectPolicy.MIN,
+        ),
+        down=Rules(
+            stabilization_s=60.0,
+            policies=(
+                RatePolicy(PolicyType.PODS, 7, 120.0),
+                RatePolicy(PolicyType.PERCENT, 50, 120.0),
+                RatePolicy(PolicyType.PERCENT, 25, 120.0),
+                RatePolicy(PolicyType.PERCENT, 21, 15.0),
+            ),
+        ),
+    )
+    proposals = [6, 8, 54, 54, 53, 54, 54, 13, 11, 12, 11, 44, 43, 45, 42, 43, 46, 46, 42, 47, 48, 46, 46, 49, 50, 47]
+    proposals += [49, 49, 10, 8, 5, 5, 6, 5, 5, 5, 5, 5, 5, 6, 9, 28, 24, 56, 58, 56]
+    sizes = [13, 13, 13, 13, 17, 21, 24, 24, 24, 24, 13, 13, 13, 17, 21, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24, 24]
+    sizes += [24, 24, 24, 24, 24, 12, 9, 7, 6, 6, 5, 5, 5, 5, 5, 6, 9, 13, 17, 21]
+    history = walk(Hpa(behavior), [13, *proposals], start=13, least=2, most=24)
+    assert history[1:] == sizes
+
+
 def test_a_sync_period_of_zero_is_refused_with_the_rule() -> None:
     with pytest.raises(ValueError, match=r"interval_s=0.*more than 0"):
         Hpa(DEFAULTS, sync_s=0.0)
