@@ -56,7 +56,7 @@ def decode(value: Any, hint: Any) -> Any:
 
 @cache
 def _encoder(hint: Any) -> Coder:
-    if is_dataclass(hint):
+    if _is_dataclass(hint):
         return _encoded_dataclass(hint)
     members = _members(hint)
     if members is not None:
@@ -95,15 +95,15 @@ def _encoded_dataclass(kind: Any) -> Coder:
 
 
 def _encoded_union(members: tuple[Any, ...]) -> Coder:
-    tagged = sum(is_dataclass(member) for member in members) > 1
+    tagged = sum(_is_dataclass(member) for member in members) > 1
 
     def encoded(value: Any) -> Any:
         if value is None:
             return None
         for member in members:
-            if is_dataclass(member) and type(value) is member:
+            if _is_dataclass(member) and type(value) is member:
                 return ({TYPE: member.__name__} if tagged else {}) | _encoder(member)(value)
-        return _encoder(next(member for member in members if not is_dataclass(member)))(value)
+        return _encoder(next(member for member in members if not _is_dataclass(member)))(value)
 
     return encoded
 
@@ -117,7 +117,7 @@ def _encoded_mapping(key_hint: Any, value_hint: Any) -> Coder:
 
 @cache
 def _decoder(hint: Any) -> Coder:
-    if is_dataclass(hint):
+    if _is_dataclass(hint):
         return _decoded_dataclass(hint)
     members = _members(hint)
     if members is not None:
@@ -174,8 +174,8 @@ def _decoded_dataclass(kind: Any) -> Coder:
 
 
 def _decoded_union(members: tuple[Any, ...]) -> Coder:
-    kinds = {member.__name__: member for member in members if is_dataclass(member)}
-    others = [member for member in members if not is_dataclass(member) and member is not type(None)]
+    kinds = {member.__name__: member for member in members if _is_dataclass(member)}
+    others = [member for member in members if not _is_dataclass(member) and member is not type(None)]
     optional = type(None) in members
 
     def decoded(value: Any) -> Any:
@@ -258,6 +258,10 @@ def _listed(inner: Coder) -> Coder:
         return inner(value)
 
     return decoded
+
+
+def _is_dataclass(hint: Any) -> bool:
+    return is_dataclass(hint)
 
 
 def _members(hint: Any) -> tuple[Any, ...] | None:
