@@ -35,7 +35,6 @@ class Reason(StrEnum):
     WITHIN_TOLERANCE = "WithinTolerance"
     RATE_LIMITED = "RateLimited"
     COOLING_DOWN = "CoolingDown"
-    BUDGET = "BudgetExceeded"
     RECOMMEND_ONLY = "RecommendOnly"
     # capacity
     REPLACING_DOOMED = "ReplacingDoomed"
@@ -44,6 +43,7 @@ class Reason(StrEnum):
     SPOT_LIMIT = "SpotLimit"
     SPOT_HEDGE = "SpotHedge"
     NOT_ENOUGH_GPUS = "NotEnoughGPUs"
+    BUDGET = "BudgetReached"
     # refusals
     UNKNOWN_POOL = "UnknownPool"
     NO_POOLS = "NoPools"

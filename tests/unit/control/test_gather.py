@@ -112,3 +112,14 @@ async def test_gpus_and_models_are_looked_up_in_the_catalogue_of_the_installatio
     snapshot = (await gathered(stage)).snapshot
     assert [state.fleet.model.id for state in snapshot.fleets] == ["acme/own"]
     assert {state.pool.gpu.bandwidth_bytes_per_s for state in snapshot.pools} == {3e12}
+
+
+async def test_a_schedule_is_announced_by_the_clock_of_the_tick() -> None:
+    stage = Stage()
+    window = {"cron": "0 * * * *", "duration": "10m", "requestsPerSecond": 9}
+    stage.reader.fleets = [a_fleet_manifest("busy", spec__traffic__schedule=[window]), a_fleet_manifest("calm")]
+    busy, calm = (await gathered(stage)).snapshot.fleets
+    assert calm.schedule == ()
+    assert [floor.requests_per_s for floor in busy.schedule] == [9.0] * 25, "this hour's and a day of hours ahead"
+    assert busy.schedule[0].start_s <= NOW_S < busy.schedule[0].end_s
+    assert busy.schedule[-1].start_s <= NOW_S + 86_400
