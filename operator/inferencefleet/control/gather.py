@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
+from inferencefleet.api.convert import (
+    changes_from_status,
+    exhaustion_from_manifest,
+    fleet_from_manifest,
+    pool_from_manifest,
+)
 from inferencefleet.api.convert_calibration import calibration_from_status
 from inferencefleet.api.schedule import floors
 from inferencefleet.catalog import Catalogue, built_in
@@ -80,8 +85,9 @@ class Gatherer:
 
 
 def _reminded(manifest: Manifest) -> FleetMemory:
-    """After a restart: what engines taught is in the status; the rest of the memory is rebuilt in minutes."""
-    return FleetMemory(calibration=calibration_from_status(manifest.get("status") or {}))
+    """After a restart: what engines taught and the last changes are in the status; the rest is rebuilt in minutes."""
+    status = manifest.get("status") or {}
+    return FleetMemory(calibration=calibration_from_status(status), scale_events=changes_from_status(status))
 
 
 def key_of(manifest: Manifest) -> FleetKey:
