@@ -73,9 +73,10 @@ def test_the_schema_is_structural_and_its_names_are_accepted(server: Cluster, ki
     assert "NonStructuralSchema" not in conditions
 
 
-def test_the_quickstart_is_accepted_as_it_is(server: Cluster) -> None:
-    done = server.kubectl("apply", "--dry-run=server", "-f", str(ROOT / "examples" / "quickstart"))
-    assert done.stdout.count("created") + done.stdout.count("configured") + done.stdout.count("unchanged") == 4
+@pytest.mark.parametrize(("example", "objects"), [("quickstart", 4), ("production", 5)])
+def test_an_example_is_accepted_as_it_is(server: Cluster, example: str, objects: int) -> None:
+    done = server.kubectl("apply", "--dry-run=server", "-f", str(ROOT / "examples" / example))
+    assert done.stdout.count("created") + done.stdout.count("configured") + done.stdout.count("unchanged") == objects
 
 
 def test_a_stored_fleet_has_all_defaults_and_a_status_that_says_not_looked_at(applied: Manifest) -> None:
@@ -85,6 +86,10 @@ def test_a_stored_fleet_has_all_defaults_and_a_status_that_says_not_looked_at(ap
     assert spec["scaling"]["mode"] == "Auto"
     assert spec["engine"]["tensorParallelSize"] == "auto"
     assert spec["placement"]["spot"] == {"policy": "Hedged", "maxFraction": 0.5}
+    assert (spec["traffic"]["class"], spec["traffic"]["routing"]) == ("interactive", "Uniform")
+    assert spec["scaling"]["behavior"] == {"scaleUp": {"selectPolicy": "Max"}, "scaleDown": {"selectPolicy": "Max"}}
+    assert spec["scaling"]["fallback"] == {"behavior": "currentReplicasIfHigher"}
+    assert "headroom" not in spec["scaling"], "the planner chooses it"
 
 
 @pytest.mark.parametrize("size", ["auto", 1, 8])
@@ -149,6 +154,8 @@ def test_get_shows_one_line_that_answers_the_first_questions(
     [
         ("ifleet.spec.slo", "95 of 100 requests get their first token"),
         ("ifleet.spec.scaling.minReplicas", "kubectl scale"),
+        ("ifleet.spec.scaling.behavior.scaleUp.policies", "here replicas take minutes to start"),
+        ("ifleet.spec.traffic.routing", "no more than the slowest"),
         ("ifleet.status.plan.steps", "Every choice and clamp in order"),
         ("gpool.spec.capacityType", "taken back on short notice"),
     ],

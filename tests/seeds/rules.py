@@ -79,8 +79,11 @@ RULES: tuple[Rule, ...] = (
         rule="Plan at a utilisation of 0.7",
         source="S2",
         stance=Stance.USED,
-        ours="Default of spec.scaling.headroom; on top of it capacity is lowered by its own uncertainty.",
-        check=lambda: ScalingTerms().headroom == 0.7,
+        ours=(
+            "Where spec.scaling.headroom is not set and traffic says no better; on top of it capacity is lowered by "
+            "its own uncertainty."
+        ),
+        check=lambda: ScalingTerms().utilisation == 0.7,
     ),
     Rule(
         rule="KV cache 80-90 % used; below 60 % over-provisioned; above 95 % requests are dropped",

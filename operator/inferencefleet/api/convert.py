@@ -19,7 +19,13 @@ from inferencefleet.catalog import Catalogue
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.pool import Exhaustion, Pool
 
-__all__ = ["POOL_LABEL", "exhaustion_from_manifest", "fleet_from_manifest", "pool_from_manifest"]
+__all__ = [
+    "POOL_LABEL",
+    "changes_from_status",
+    "exhaustion_from_manifest",
+    "fleet_from_manifest",
+    "pool_from_manifest",
+]
 
 Manifest = Mapping[str, Any]
 T = TypeVar("T")
@@ -94,6 +100,21 @@ def exhaustion_from_manifest(manifest: Manifest) -> Exhaustion | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def changes_from_status(status: Manifest) -> tuple[tuple[float, int], ...]:
+    """(epoch seconds, change of replicas) of the last changes, oldest first; what cannot be read is left out.
+
+    So a rate policy holds across a restart of the operator, as far as the ten changes in the status reach.
+    """
+    found = []
+    history = status.get("history")
+    for entry in history if isinstance(history, list) else ():
+        try:
+            found.append((from_timestamp(entry["at"]), int(entry["to"]) - int(entry["from"])))
+        except (KeyError, TypeError, ValueError):
+            continue
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

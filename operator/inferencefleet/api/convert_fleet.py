@@ -39,14 +39,13 @@ from inferencefleet.domain.hardware import NumberFormat, weight_format
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.slo import Slo
+from inferencefleet.economics.dollars import HOURS_PER_MONTH
 from inferencefleet.physics.lengths import lognormal_mix
 
 DEFAULT_MODEL_LEN_TOKENS = 32_768
 """Longer contexts are rare and cost concurrency: whoever needs them says so."""
 
 
-HOURS_PER_MONTH = 730.0
-"""As every cloud's price list counts."""
 MOST_ARCHITECTURE_BYTES = 65_536
 """A config.json has some kB; more is a list of layers that are not quantised, which nothing here reads."""
 

@@ -148,6 +148,7 @@ class PlanStatus(ApiModel):
         None, description="What each way to forecast says.", json_schema_extra=marks(list_type="atomic")
     )
     forecast_message: str | None = Field(None, description="How the upper bound came about.")
+    risk: str | None = Field(None, description="What a plausible loss of spot nodes would leave, and how likely it is.")
     steps: list[StepStatus] | None = Field(
         None,
         description="Every choice and clamp in order, from demand to replicas.",
@@ -156,7 +157,18 @@ class PlanStatus(ApiModel):
 
 
 class RecommendationStatus(ApiModel):
+    """As a VerticalPodAutoscaler says it: a target with what is around it."""
+
+    lower: int | None = Field(
+        None, description="Replicas that the demand of now needs, without a look ahead and without room for its noise."
+    )
     target: int = Field(description="Replicas that the plan would have; in mode Auto the same as status.replicas.")
+    upper: int | None = Field(None, description="Replicas that a very cautious look ahead would need.")
+    uncapped: int | None = Field(
+        None,
+        description="Replicas that demand alone would have: no limit, window, rate policy or budget, and room for all. "
+        "Above target the fleet is held down, below it held up; plan.steps says by what.",
+    )
 
 
 class CostStatus(ApiModel):
@@ -166,9 +178,19 @@ class CostStatus(ApiModel):
     marginal_hourly: float | None = Field(
         None, description="What they add to the bill per hour: reserved GPUs are paid anyway and count 0."
     )
+    monthly: float | None = Field(None, description="hourly for a month of 730 hours.")
+    budget_hourly: float | None = Field(
+        None, description="What spec.budget allows per hour: maxHourly or a month's share, whichever is less."
+    )
     currency: str | None = Field(None, description="ISO 4217 code of the pools' prices.")
     per_million_output_tokens: float | None = Field(
         None, description="Cost of a million output tokens at the observed traffic, prompts included."
+    )
+    marginal_per_million_output_tokens: float | None = Field(
+        None, description="The same of what is paid beyond reserved GPUs."
+    )
+    output_tokens_per_dollar: float | None = Field(
+        None, description="Output tokens at the observed traffic for one unit of the currency."
     )
 
 

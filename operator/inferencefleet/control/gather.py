@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-from inferencefleet.api.convert import exhaustion_from_manifest, fleet_from_manifest, pool_from_manifest
+from inferencefleet.api.convert import (
+    changes_from_status,
+    exhaustion_from_manifest,
+    fleet_from_manifest,
+    pool_from_manifest,
+)
 from inferencefleet.api.convert_calibration import calibration_from_status
+from inferencefleet.api.convert_pool import interruptions_from_status
 from inferencefleet.api.schedule import floors
 from inferencefleet.catalog import Catalogue, built_in
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import MetricsGap
-from inferencefleet.domain.pool import Pool, PoolState
+from inferencefleet.domain.pool import Pool, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import (
     BrokenFleet,
     BrokenPool,
@@ -51,7 +58,12 @@ class Gatherer:
     """Fleets whose past is known."""
     _ask_again_s: float = field(default=float("-inf"))
 
-    async def gather(self, at_s: float, memory: Mapping[FleetKey, FleetMemory]) -> Gathered:
+    async def gather(
+        self,
+        at_s: float,
+        memory: Mapping[FleetKey, FleetMemory],
+        pool_memory: Mapping[str, PoolMemory] = MappingProxyType({}),
+    ) -> Gathered:
         """Raises `ClusterUnavailable` when the API server cannot be read; metrics that fail become gaps."""
         view = await self.reader.read(self._pools)
         pools, broken_pools = _pools(view.pools, self.catalogue)
@@ -82,6 +94,7 @@ class Gatherer:
                 fleet.key: _reminded(memory.get(fleet.key), manifests[fleet.key], past.get(fleet.key))
                 for fleet in fleets
             },
+            pool_memory=pool_memory,
             settings=self.settings,
         )
         return Gathered(
@@ -103,8 +116,10 @@ class Gatherer:
 
 
 def _reminded(memory: FleetMemory | None, manifest: Manifest, past: History | None) -> FleetMemory:
-    """After a restart: what engines taught is in the status, and how traffic went is in the metrics store."""
-    known = memory or FleetMemory(calibration=calibration_from_status(manifest.get("status") or {}))
+    """After a restart: what engines taught and the last changes are in the status, and how traffic went is in the
+    metrics store."""
+    status = manifest.get("status") or {}
+    known = memory or FleetMemory(calibration=calibration_from_status(status), scale_events=changes_from_status(status))
     return known if past is None else reminded(known, past)
 
 
@@ -187,18 +202,12 @@ def _is_going(manifest: Manifest) -> bool:
 
 
 def _state(pool: Pool, view: ClusterView) -> PoolState:
-    nodes = tuple(node for node in view.nodes if node.pool == pool.name)
+    # What was reported is the memory: a restart forgets neither what failed nor what was taken back.
+    manifest = next((each for each in view.pools if each["metadata"]["name"] == pool.name), None)
     return PoolState(
         pool=pool,
-        nodes=nodes,
+        nodes=tuple(node for node in view.nodes if node.pool == pool.name),
         gpus_used_by_others=view.gpus_used_by_others.get(pool.name, 0),
-        # As last reported: the status is the memory, so a restart forgets nothing.
-        exhaustion=next(
-            (
-                exhaustion_from_manifest(manifest)
-                for manifest in view.pools
-                if manifest["metadata"]["name"] == pool.name
-            ),
-            None,
-        ),
+        exhaustion=None if manifest is None else exhaustion_from_manifest(manifest),
+        interruptions=interruptions_from_status((manifest or {}).get("status") or {}),
     )

@@ -35,7 +35,6 @@ class Reason(StrEnum):
     WITHIN_TOLERANCE = "WithinTolerance"
     RATE_LIMITED = "RateLimited"
     COOLING_DOWN = "CoolingDown"
-    BUDGET = "BudgetExceeded"
     RECOMMEND_ONLY = "RecommendOnly"
     # capacity
     WAITING_FOR_GPUS = "WaitingForGPUs"
@@ -45,6 +44,7 @@ class Reason(StrEnum):
     SPOT_LIMIT = "SpotLimit"
     SPOT_HEDGE = "SpotHedge"
     NOT_ENOUGH_GPUS = "NotEnoughGPUs"
+    BUDGET = "BudgetReached"
     PRIORITY = "HigherPriorityFirst"
     SHARED_POOL = "SharedPool"
     STAYING = "MoveDoesNotPay"

@@ -111,9 +111,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
 
     # 3. What will arrive when a replica that is asked for now serves?
     counted = {
-        pool.pool.name: census(
-            state.replicas, pool, around.at_s, patient_s=around.patience_s.get(pool.pool.name)
-        )
+        pool.pool.name: census(state.replicas, pool, around.at_s, patient_s=around.patience_s.get(pool.pool.name))
         for pool in pools
     }
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)

@@ -66,9 +66,7 @@ class Census:
         return self.bound + self.unscheduled + self.blocked + self.doomed
 
 
-def census(
-    replicas: Sequence[Replica], state: PoolState, at_s: float, *, patient_s: float | None = None
-) -> Census:
+def census(replicas: Sequence[Replica], state: PoolState, at_s: float, *, patient_s: float | None = None) -> Census:
     """Count the replicas of `state.pool`; one that waits for a node for longer than `patient_s` is blocked."""
     mine = [replica for replica in replicas if replica.pool == state.pool.name]
     return Census(**Counter(_column(replica, state, at_s, patient_s) for replica in mine))

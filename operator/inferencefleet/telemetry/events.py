@@ -50,6 +50,14 @@ def capacity_back(key: FleetKey, uid: str) -> Event:
     return _fleet(key, uid, NORMAL, "CapacityBack", "Every replica that is wanted has a place again")
 
 
+def budget_short(key: FleetKey, uid: str, *, code: str, why: str) -> Event:
+    return _fleet(key, uid, WARNING, code, why)
+
+
+def budget_enough(key: FleetKey, uid: str, *, why: str) -> Event:
+    return _fleet(key, uid, NORMAL, "WithinBudget", why)
+
+
 def apply_refused(key: FleetKey, uid: str, *, why: str) -> Event:
     return _fleet(key, uid, WARNING, "ApplyRefused", why)
 

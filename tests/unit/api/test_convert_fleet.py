@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferencefleet.api import convert_fleet
-from inferencefleet.api.convert import fleet_from_manifest
+from inferencefleet.api.convert import fleet_from_manifest, pool_from_manifest
 from inferencefleet.catalog import built_in
 from inferencefleet.domain.fleet import (
     FallbackBehavior,
@@ -30,6 +30,8 @@ from inferencefleet.domain.fleet import (
     TrafficClass,
 )
 from inferencefleet.domain.hardware import NumberFormat
+from inferencefleet.planning.plan import plan
+from tests.builders import a_pool_state, a_snapshot, a_state
 from tests.unit.api.manifests import BAD_FLEETS, GONE, Bad, fleet
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart" / "fleet.yaml"
@@ -81,6 +83,19 @@ def test_the_example_converts() -> None:
     found = fleet_from_manifest(yaml.safe_load(EXAMPLE.read_text(encoding="utf-8")))
     assert isinstance(found, Fleet)
     assert str(found.key) == "default/chat"
+
+
+def test_the_production_example_can_be_carried_out() -> None:
+    fleets, pools = (
+        [make(each) for each in yaml.safe_load_all((EXAMPLE.parents[1] / "production" / name).read_text("utf-8"))]
+        for name, make in (("fleet.yaml", fleet_from_manifest), ("pools.yaml", pool_from_manifest))
+    )
+    assert all(isinstance(each, Fleet) for each in fleets), fleets
+    world = a_snapshot(*(a_state(each) for each in fleets), pools=tuple(a_pool_state(each) for each in pools))
+    for decided in plan(world).fleets:
+        assert decided.act, decided.sentence
+        assert decided.replicas > 0, decided.sentence
+        assert decided.problems == ()
 
 
 def test_everything_that_is_set_arrives() -> None:

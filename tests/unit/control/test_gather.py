@@ -154,3 +154,28 @@ async def test_a_fleet_that_is_made_later_is_asked_about_when_it_comes() -> None
     stage.reader.fleets.append(a_fleet_manifest("late"))
     await gathered(stage)
     assert stage.metrics.asked_for_history == [("chat",), ("late",)]
+
+
+async def test_a_schedule_is_announced_by_the_clock_of_the_tick() -> None:
+    stage = Stage()
+    window = {"cron": "0 * * * *", "duration": "10m", "requestsPerSecond": 9}
+    stage.reader.fleets = [a_fleet_manifest("busy", spec__traffic__schedule=[window]), a_fleet_manifest("calm")]
+    busy, calm = (await gathered(stage)).snapshot.fleets
+    assert calm.schedule == ()
+    assert [floor.requests_per_s for floor in busy.schedule] == [9.0] * 25, "this hour's and a day of hours ahead"
+    assert busy.schedule[0].start_s <= NOW_S < busy.schedule[0].end_s
+    assert busy.schedule[-1].start_s <= NOW_S + 86_400
+
+
+async def test_a_restart_remembers_the_last_changes_from_the_status_and_leaves_out_what_it_cannot_read() -> None:
+    stage = Stage()
+    stage.reader.fleets[0]["status"] = {
+        "history": [
+            {"at": "2027-01-15T08:00:00Z", "from": 6, "to": 4, "reason": "ScaledDown"},
+            {"at": "yesterday", "from": 2, "to": 6, "reason": "ScaledUp"},
+            {"at": "2027-01-15T07:58:00Z", "from": 2, "to": 6, "reason": "ScaledUp"},
+        ]
+    }
+    snapshot = (await gathered(stage)).snapshot
+    (memory,) = snapshot.memory.values()
+    assert memory.scale_events == ((NOW_S - 120, 4), (NOW_S, -2))

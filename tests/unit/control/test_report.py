@@ -12,6 +12,7 @@ import pytest
 from inferencefleet.api.status_fleet import HISTORY_KEPT, FleetStatus
 from inferencefleet.api.status_pool import PoolStatus
 from inferencefleet.api.times import to_timestamp
+from inferencefleet.control.report.changes import fleet_events
 from inferencefleet.control.report.conditions import LONGEST_MESSAGE, Statement, conditions
 from inferencefleet.control.report.fleet_status import broken_status, fleet_status
 from inferencefleet.control.report.material import (
@@ -22,7 +23,7 @@ from inferencefleet.control.report.material import (
 )
 from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
 from inferencefleet.control.report.slo import read_slos
-from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.fleet import Fleet, FleetKey, Problem, ScalingTerms
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.pool import Exhaustion
 from inferencefleet.domain.snapshot import BrokenFleet, FleetState
@@ -148,6 +149,51 @@ def test_cost_is_per_hour_and_per_million_tokens() -> None:
     assert status["cost"]["currency"] == "USD"
     tokens_per_hour = 10 * 211 * 3600
     assert status["cost"]["perMillionOutputTokens"] == pytest.approx(4 * 2 * 2.1 / tokens_per_hour * 1e6, rel=0.01)
+
+
+def test_cost_tells_what_a_dollar_buys_and_what_is_paid_beyond_reserved_gpus() -> None:
+    cost = report(running())["cost"]
+    assert cost["monthly"] == pytest.approx(730 * cost["hourly"], abs=0.01)
+    assert cost["outputTokensPerDollar"] == pytest.approx(1e6 / cost["perMillionOutputTokens"], rel=0.01)
+    assert cost["marginalPerMillionOutputTokens"] == 0, "reserved GPUs are paid already"
+    assert "budgetHourly" not in cost
+
+
+def test_a_recommendation_says_what_is_around_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_physics(monkeypatch)
+    capped = report(running(metrics(rps=40), fleet=a_fleet(scaling=ScalingTerms(max_replicas=2))))["recommendation"]
+    assert capped["target"] == 2
+    assert capped["uncapped"] > capped["lower"] > 2
+
+
+def test_the_budget_condition_is_there_only_with_a_budget() -> None:
+    assert "WithinBudget" not in {each["type"] for each in report(running())["conditions"]}
+
+
+def test_a_fleet_within_its_budget_says_how_much_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_physics(monkeypatch)
+    status = report(running(fleet=a_fleet(most_per_hour=100.0)))
+    within = condition(status, "WithinBudget")
+    assert (within["status"], within["reason"]) == ("True", "WithinBudget")
+    assert within["message"] == f"{status['cost']['hourly']:.2f} of at most 100.00 an hour"
+    assert status["cost"]["budgetHourly"] == 100
+
+
+def test_demand_beyond_the_budget_is_a_condition_a_reason_and_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_physics(monkeypatch)
+    before = report(running(fleet=a_fleet(most_per_hour=100.0)))
+    status = report(running(metrics(rps=60), fleet=a_fleet(most_per_hour=20.0)), before)
+    assert status["cost"]["hourly"] <= 20
+    within = condition(status, "WithinBudget")
+    assert (within["status"], within["reason"]) == ("False", "BudgetReached")
+    assert "the budget of 20.00 an hour pays for" in within["message"]
+    assert condition(status, "ScalingLimited")["reason"] == "BudgetReached"
+    told = fleet_events(FleetKey("default", "chat"), "uid", before, status, scaled=None)
+    assert [(event.type, event.reason) for event in told if event.reason == "BudgetReached"] == [
+        ("Warning", "BudgetReached")
+    ]
+    back = fleet_events(FleetKey("default", "chat"), "uid", status, before, scaled=None)
+    assert [event.type for event in back if event.reason == "WithinBudget"] == ["Normal"]
 
 
 def test_history_is_newest_first_and_bounded() -> None:

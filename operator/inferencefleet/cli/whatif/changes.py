@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from types import MappingProxyType
 
 from inferencefleet.domain.fleet import Fleet, FleetKey, Routing
 from inferencefleet.domain.pool import Pool, PoolState
@@ -56,7 +57,13 @@ def without_pool(name: str) -> Change:
         return replace(found, pool=replace(found.pool, max_gpus=0), nodes=(), gpus_used_by_others=0)
 
     def changed(snapshot: Snapshot) -> Snapshot:
-        return replace(_pools(name, empty)(snapshot), fleets=tuple(state(each) for each in snapshot.fleets))
+        # Nodes that were there at the last tick and are not now would be taken for an interruption.
+        memory = {pool: each for pool, each in snapshot.pool_memory.items() if pool != name}
+        return replace(
+            _pools(name, empty)(snapshot),
+            fleets=tuple(state(each) for each in snapshot.fleets),
+            pool_memory=MappingProxyType(memory),
+        )
 
     return changed
 

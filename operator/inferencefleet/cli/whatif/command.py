@@ -40,10 +40,12 @@ def command(path: Path, form: str, **flags: Any) -> None:
     The operator's own planner on what the operator saw. NOW is the next step, behind stabilization windows and rate
     policies; WANTED is where it leads. What is observed and remembered changes with the traffic.
     """  # fmt: skip
+    from inferencefleet.cli.greeting import swallow_greeting
     from inferencefleet.cli.snapshots import read_snapshot
     from inferencefleet.cli.whatif.answer import compare
     from inferencefleet.cli.whatif.view import document, show
 
+    swallow_greeting()
     answer = compare(read_snapshot(path), **flags)
     if form == "table":
         show(answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,11 +30,16 @@ def placed(fleet: FleetPlan) -> int:
     return sum(pool.placed for pool in fleet.pools)
 
 
+def refused(fleet: FleetPlan) -> bool:
+    """It cannot be planned: its replicas stay as they are, wherever that is."""
+    return bool(fleet.problems) and not fleet.pools
+
+
 def sentences(fleet: FleetPlan) -> list[str]:
     """Every step of the derivation, and what is wrong."""
     steps = [f"{verdict.code}: {verdict.sentence}" for verdict in fleet.verdicts]
     risk = [f"risk: {fleet.risk}"] if fleet.risk else []
-    return [*(f"{problem.code}: {problem}" for problem in fleet.problems), *steps, *risk]
+    return list(dict.fromkeys([*(f"{problem.code}: {problem}" for problem in fleet.problems), *steps, *risk]))
 
 
 def document(answer: Answer) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def document(answer: Answer) -> dict[str, Any]:
 def _fleet(fleet: FleetPlan) -> dict[str, Any]:
     planned = {sizing.pool: sizing.planned_requests_per_s for sizing in fleet.sizings}
     return {
+        "refused": refused(fleet),
         "replicas": fleet.replicas,
         "wanted": placed(fleet),
         "usdPerHour": rounded(wanted_cost(fleet)),
@@ -100,10 +107,10 @@ def show(answer: Answer) -> None:
         [
             (
                 before.key,
-                _arrow(str(before.replicas), str(after.replicas)),
-                _arrow(str(placed(before)), str(placed(after))),
-                _arrow(dollars(wanted_cost(before)), dollars(wanted_cost(after))),
-                _arrow(number(capacity(before)), number(capacity(after))),
+                _cell(before, after, lambda fleet: str(fleet.replicas)),
+                _cell(before, after, lambda fleet: str(placed(fleet))),
+                _cell(before, after, lambda fleet: dollars(wanted_cost(fleet))),
+                _cell(before, after, lambda fleet: number(capacity(fleet))),
                 _arrow(before.reason, after.reason),
             )
             for before, after in answer.fleets
@@ -126,6 +133,11 @@ def show(answer: Answer) -> None:
     page.write()
 
 
+def _cell(before: FleetPlan, after: FleetPlan, said: Callable[[FleetPlan], str]) -> str:
+    was, becomes = ("refused" if refused(fleet) else said(fleet) for fleet in (before, after))
+    return _arrow(was, becomes)
+
+
 def _pool_rows(answer: Answer) -> list[tuple[str, ...]]:
     rows = []
     for before, after in answer.pools:
@@ -145,6 +157,10 @@ def _place(fleet: FleetPlan, pool: str) -> tuple[int, float]:
 
 
 def _conclusion(answer: Answer) -> str:
+    lost = [old.key for old, new in answer.fleets if refused(new)]
+    if lost:
+        named = ", ".join(map(str, lost))
+        return f"{named} cannot be planned then, and the replicas it has stay as they are; dollars are not compared."
     before, after = _total(answer.before), _total(answer.after)
     if before == after and all(placed(old) == placed(new) for old, new in answer.fleets):
         return f"Nothing moves: {dollars(before)} an hour as before."

@@ -42,6 +42,12 @@ def fleet_events(key: FleetKey, uid: str, old: Status, new: Status, *, scaled: t
         )
     if status_of(old, "CapacityAvailable") == "False" and status_of(new, "CapacityAvailable") == "True":
         found.append(events.capacity_back(key, uid))
+    if _became(old, new, "WithinBudget", "False"):
+        found.append(
+            events.budget_short(key, uid, code=_reason(new, "WithinBudget"), why=message_of(new, "WithinBudget"))
+        )
+    if status_of(old, "WithinBudget") == "False" and status_of(new, "WithinBudget") == "True":
+        found.append(events.budget_enough(key, uid, why=message_of(new, "WithinBudget")))
     if _doomed(new) > _doomed(old) and (scaled is None or new["summary"]["reason"] != "ReplacingDoomed"):
         found.append(events.replacing_doomed(key, uid, why=f"{_doomed(new)} replicas are on nodes that go away"))
     if reason_of(new, "ScalingActive") == "ApplyRefused" != reason_of(old, "ScalingActive"):

@@ -17,7 +17,7 @@ from inferencefleet.domain.observation import Phase
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
 from inferencefleet.domain.snapshot import BrokenFleet, FleetState
-from inferencefleet.economics.dollars import usd_per_million_tokens
+from inferencefleet.economics.dollars import tokens_per_usd, usd_per_million_tokens, usd_per_month
 
 JsonObject = dict[str, Any]
 
@@ -44,7 +44,6 @@ def fleet_status(
     share = attained_share(read_slos(fleet, state.metrics, long=True))
     if not plan.pools:
         return _unplanned(statements, state, plan, reported, at_s)
-    placed = sum(pool.placed for pool in plan.pools)
     return _document(
         {
             "observedGeneration": fleet.generation,
@@ -62,7 +61,7 @@ def fleet_status(
             "sizing": [_sizing(sizing) for sizing in plan.sizings],
             "calibration": calibration_block(plan.memory.calibration),
             "plan": _derivation(plan),
-            "recommendation": None if fleet.scaling.mode is Mode.OFF else {"target": placed},
+            "recommendation": None if fleet.scaling.mode is Mode.OFF else _recommendation(plan),
             "cost": _cost(plan, state, pools),
             "history": history(reported, state, plan, refused=refusal is not None, unreadable=unreadable, at_s=at_s),
         }
@@ -207,6 +206,7 @@ def _derivation(plan: FleetPlan) -> JsonObject:
         ]
         or None,
         "forecastMessage": ahead.sentence,
+        "risk": plan.risk or None,
         "steps": [
             {"code": str(verdict.code), "message": verdict.sentence, "before": verdict.before, "after": verdict.after}
             for verdict in plan.verdicts
@@ -214,13 +214,35 @@ def _derivation(plan: FleetPlan) -> JsonObject:
     }
 
 
+def _recommendation(plan: FleetPlan) -> JsonObject:
+    return {
+        "lower": plan.lower,
+        "target": sum(pool.placed for pool in plan.pools),
+        "upper": plan.upper,
+        "uncapped": plan.uncapped,
+    }
+
+
 def _cost(plan: FleetPlan, state: FleetState, pools: Mapping[str, Pool]) -> JsonObject:
     currencies = {pools[pool.pool].currency for pool in plan.pools if pool.replicas > 0}
-    output_per_s = getattr(state.metrics, "output_tokens_per_s", None)
-    per_million = usd_per_million_tokens(plan.hourly_cost, output_per_s) if output_per_s else None
+    budget = state.fleet.most_per_hour
     return {
         "hourly": round(plan.hourly_cost, 2),
         "marginalHourly": round(plan.marginal_hourly_cost, 2),
+        "monthly": round(usd_per_month(plan.hourly_cost), 2),
+        "budgetHourly": None if budget is None else round(budget, 2),
         "currency": currencies.pop() if len(currencies) == 1 else None,
-        "perMillionOutputTokens": None if per_million is None else round(per_million, 3),
+        **_per_token(plan, getattr(state.metrics, "output_tokens_per_s", None)),
+    }
+
+
+def _per_token(plan: FleetPlan, output_per_s: float | None) -> JsonObject:
+    """At the observed traffic; without any a token has no price."""
+    if not output_per_s:
+        return {}
+    cost = plan.hourly_cost
+    return {
+        "perMillionOutputTokens": round(usd_per_million_tokens(cost, output_per_s), 3),
+        "marginalPerMillionOutputTokens": round(usd_per_million_tokens(plan.marginal_hourly_cost, output_per_s), 3),
+        "outputTokensPerDollar": round(tokens_per_usd(output_per_s, cost)) if cost > 0 else None,
     }

@@ -46,6 +46,7 @@ def fleet_statements(
         _ready(fleet, plan, ready, failing),
         slo_attained(readings),
         _capacity(plan),
+        *_budget(fleet, plan),
         metrics_available(metrics, ready, serving_s),
         _recommendation(fleet, plan),
         _scaling_active(fleet, plan, refusal),
@@ -111,6 +112,22 @@ def _capacity(plan: FleetPlan) -> Statement:
     return Statement(
         type="CapacityAvailable", holds=True, reason="Placed", message=f"{plan.replicas} replicas have a place"
     )
+
+
+def _budget(fleet: Fleet, plan: FleetPlan) -> list[Statement]:
+    """Only where there is one: a condition that says nothing would hide those that do."""
+    most = fleet.most_per_hour
+    if most is None or not plan.pools:
+        return []
+    costs = f"{plan.hourly_cost:.2f} of at most {most:.2f} an hour"
+    for verdict in plan.verdicts:
+        if verdict.code is Reason.BUDGET:
+            message = f"{verdict.sentence}; {costs}"
+            return [Statement(type="WithinBudget", holds=False, reason=Reason.BUDGET, message=message)]
+    if plan.hourly_cost > most:
+        message = f"{costs}; replicas that are being replaced, or that others do not stand in for yet, are paid twice"
+        return [Statement(type="WithinBudget", holds=False, reason="Overspending", message=message)]
+    return [Statement(type="WithinBudget", holds=True, reason="WithinBudget", message=costs)]
 
 
 def metrics_available(metrics: FleetMetrics | MetricsGap, ready: int, serving_s: float) -> Statement:
