@@ -68,8 +68,8 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def fleet() -> None:
     """Size vLLM fleets from physics and prices.
 
-    Works without a cluster; only why, explain and snapshot ask one. Figures are planning estimates before the first measurement,
-    not a load test: every answer says how sure it is.
+    Works without a cluster; only why, explain and snapshot ask one. Figures are planning estimates before the first
+    measurement, not a load test: every answer says how sure it is.
     """
 
 

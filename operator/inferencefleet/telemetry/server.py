@@ -1,7 +1,7 @@
 """`/metrics`, `/healthz` and `/snapshot`.
 
-`/healthz` fails when the loop stands still, so that the kubelet restarts it. `/snapshot` is what the latest plan was made
-from; it is written out only when somebody asks.
+`/healthz` fails when the loop stands still, so that the kubelet restarts it. `/snapshot` is what the latest plan was
+made from; it is written out only when somebody asks.
 """
 
 from __future__ import annotations

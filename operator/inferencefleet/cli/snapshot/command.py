@@ -13,8 +13,13 @@ SELECTOR = "app.kubernetes.io/name=inferencefleet,app.kubernetes.io/component=op
 
 
 @click.command("snapshot", short_help="Save what the operator saw at its latest tick.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-              help="Where to write it; packed when the name ends in .gz. Default: standard output.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to write it; packed when the name ends in .gz. Default: standard output.",
+)
 @click.option("-n", "--namespace", metavar="NAME", help="Namespace of the operator. Default: it is looked for.")
 @click.option("--service", metavar="NAME", help="Its metrics Service. Default: it is looked for by its labels.")
 @click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current one.")

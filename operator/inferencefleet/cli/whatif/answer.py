@@ -74,7 +74,9 @@ def compare(
     if slo:
         wanted.append((f"objectives of {whose}: {', '.join(map(str, slo))}", changes.with_slos(keys, slo)))
     if least is not None or most is not None:
-        limits = ", ".join(f"{word} {value}" for word, value in (("at least", least), ("at most", most)) if value is not None)
+        limits = ", ".join(
+            f"{word} {value}" for word, value in (("at least", least), ("at most", most)) if value is not None
+        )
         wanted.append((f"replicas of {whose}: {limits}", changes.with_replicas(keys, least, most)))
     if routing is not None:
         wanted.append((f"routing of {whose}: {routing}", changes.with_routing(keys, routing)))
@@ -82,8 +84,8 @@ def compare(
     wanted += [(f"pool {name}: at most {number(to)} GPUs", changes.with_limit(name, int(to))) for name, to in limit]
     wanted += [(f"pool {name}: gone", changes.without_pool(name)) for name in pool_gone]
     if not wanted:
-        raise Refusal("what-if: nothing is changed; give at least one of --rate, --prompt, --slo, --pool-gone, --price, "
-                      "--limit, --min, --max, --routing")  # fmt: skip
+        flags = "--rate, --prompt, --slo, --pool-gone, --price, --limit, --min, --max, --routing"
+        raise Refusal(f"what-if: nothing is changed; give at least one of {flags}")
     changed = snapshot
     for _, change in wanted:
         changed = change(changed)
@@ -93,7 +95,9 @@ def compare(
 def _keys(snapshot: Snapshot, names: Sequence[str]) -> frozenset[FleetKey]:
     known = {str(state.fleet.key): state.fleet.key for state in snapshot.fleets}
     if not known:
-        raise refuse("--snapshot", "(no fleets)", "holds no fleet that can be planned; take one while a fleet is declared")
+        raise refuse(
+            "--snapshot", "(no fleets)", "holds no fleet that can be planned; take one while a fleet is declared"
+        )
     short = {key.name: key for key in known.values()} if len({k.name for k in known.values()}) == len(known) else {}
     found = set()
     for name in names:
@@ -119,8 +123,8 @@ def _check_replicas(snapshot: Snapshot, keys: Collection[FleetKey], least: int |
         high = scaling.max_replicas if most is None else most
         if state.fleet.key in keys and low > high:
             raise Refusal(
-                f"--min/--max: {state.fleet.key} would have at least {low} and at most {high} replicas; give both so that "
-                "the first is not above the second"
+                f"--min/--max: {state.fleet.key} would have at least {low} and at most {high} replicas; give both so "
+                "that the first is not above the second"
             )
 
 
@@ -133,7 +137,7 @@ def _factors(before: Plan, keys: Collection[FleetKey], rate: Rate) -> dict[Fleet
             continue
         now = fleet.demand.arrivals_per_s if fleet.demand else 0.0
         if now <= 0:
-            raise refuse("--rate", rate.value, f"nothing arrives at {fleet.key}, so it cannot be scaled to a rate; leave "
-                         "it out with --fleet")  # fmt: skip
+            rule = f"nothing arrives at {fleet.key}, so it cannot be scaled to a rate; leave it out with --fleet"
+            raise refuse("--rate", rate.value, rule)
         factors[fleet.key] = rate.value / now
     return factors

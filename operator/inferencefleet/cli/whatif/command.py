@@ -19,14 +19,30 @@ _GPUS = Above(0, 1e6, unit="a number of GPUs")
 
 
 @click.command("what-if", short_help="Plan a saved snapshot again with something changed.")
-@click.option("--snapshot", "path", type=_FILE, required=True, metavar="FILE",
-              help="What kubectl fleet snapshot -o FILE wrote; - is standard input.")
-@click.option("--fleet", "fleets", multiple=True, metavar="NS/NAME",
-              help="Whose traffic, objectives and limits change; may be repeated. Default: all fleets.")
+@click.option(
+    "--snapshot",
+    "path",
+    type=_FILE,
+    required=True,
+    metavar="FILE",
+    help="What kubectl fleet snapshot -o FILE wrote; - is standard input.",
+)
+@click.option(
+    "--fleet",
+    "fleets",
+    multiple=True,
+    metavar="NS/NAME",
+    help="Whose traffic, objectives and limits change; may be repeated. Default: all fleets.",
+)
 @click.option("--rate", type=Factor(), metavar="xN|N", help="Traffic times N, or N requests/s for each of the fleets.")
 @click.option("--prompt", type=Times(), metavar="xN", help="Prompts N times as long.")
-@click.option("--slo", type=SloText(), multiple=True, metavar="METRIC:PNN=TIME",
-              help="An objective instead of those of its metric, for example ttft:p95=1s. May be repeated.")
+@click.option(
+    "--slo",
+    type=SloText(),
+    multiple=True,
+    metavar="METRIC:PNN=TIME",
+    help="An objective instead of those of its metric, for example ttft:p95=1s. May be repeated.",
+)
 @click.option("--min", "least", type=click.IntRange(0, 100_000), metavar="N", help="scaling.minReplicas.")
 @click.option("--max", "most", type=click.IntRange(0, 100_000), metavar="N", help="scaling.maxReplicas.")
 @click.option("--routing", type=OneOf(Routing, "routing"), help="How requests are spread over replicas.")
@@ -51,5 +67,3 @@ def command(path: Path, form: str, **flags: Any) -> None:
         show(answer)
     else:
         write_document(document(answer), form)
-
-

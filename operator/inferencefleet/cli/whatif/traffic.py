@@ -19,7 +19,7 @@ from inferencefleet.domain.snapshot import FleetMemory, FleetState, Snapshot
 
 
 def without_lessons(snapshot: Snapshot) -> Snapshot:
-    """What engines taught stays, and nothing new is learnt: a changed load at the old latencies would teach nonsense."""
+    """What engines taught stays, and nothing new is learnt: another load at the old latencies would teach nonsense."""
 
     def blind(state: FleetState) -> FleetState:
         if not isinstance(state.metrics, FleetMetrics):

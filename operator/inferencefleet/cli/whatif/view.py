@@ -147,7 +147,9 @@ def _pool_rows(answer: Answer) -> list[tuple[str, ...]]:
             was, becomes = (_place(fleet, before.pool) for fleet in (old, new))
             if was[0] or becomes[0]:
                 counts = _arrow(str(was[0]), str(becomes[0]))
-                rows.append((before.pool, str(old.key), counts, _arrow(number(was[1]), number(becomes[1])), gpus, worth))
+                rows.append(
+                    (before.pool, str(old.key), counts, _arrow(number(was[1]), number(becomes[1])), gpus, worth)
+                )
     return rows
 
 
@@ -167,7 +169,9 @@ def _conclusion(answer: Answer) -> str:
     more = after - before
     share = f" ({100 * more / before:+.0f} %)" if before else ""
     sign = "+" if more >= 0 else "-"
-    return f"In all {dollars(before)} -> {dollars(after)} an hour, {sign}{dollars(abs(more))}{share}, once it is settled."
+    return (
+        f"In all {dollars(before)} -> {dollars(after)} an hour, {sign}{dollars(abs(more))}{share}, once it is settled."
+    )
 
 
 def _total(decided: Plan) -> float:
