@@ -10,6 +10,7 @@ from inferencefleet.planning.placement.case import Case, load, prepare
 from inferencefleet.planning.placement.component import Answer, rank, solve_component, solve_exactly
 from inferencefleet.planning.placement.measure import cost, priced, shortage
 from inferencefleet.planning.placement.program import Program
+from inferencefleet.planning.placement.scout import scout
 from inferencefleet.planning.placement.share import caps, components, limits, one_after_the_other, over, usage
 from inferencefleet.planning.placement.solve import Allowance, optimise
 from inferencefleet.planning.placement.terms import TOLERANCE, Claim, Joint, Offer
@@ -113,7 +114,8 @@ def _together(
     """
     greedy, missed = one_after_the_other(cases, wishes, limited)
     scarce = over(usage(cases, [wish.counts for wish in wishes]), limited) | missed
-    prices: dict[str, float] = {}
+    scouted = scout(cases, wishes, scarce, limited, allowance)
+    scarce, prices = scouted.scarce, scouted.prices
     known: dict[tuple[tuple[int, ...], frozenset[str]], Answer] = {}
     while True:
         counts = [wish.counts for wish in wishes]
