@@ -215,7 +215,8 @@ def choose(search: Search, left: Sequence[float], owners: Sequence[int]) -> dict
         for column in search.columns
         if column.owner in place
     ]
-    solver = quiet_solver(TOLERANCE)
+    # What these few may be wrong by counts little beside all.
+    solver = quiet_solver(TOLERANCE * max(1.0, 0.5 * len(search.cases) / len(owners)))
     pools, fleets = len(search.pools), len(owners)
     lower = np.concatenate([np.full(pools, -math.inf), np.ones(fleets)])
     upper = np.concatenate([np.asarray(left, dtype=np.float64), np.ones(fleets)])

@@ -15,7 +15,7 @@ from inferencefleet.planning.placement.columns import Search
 from inferencefleet.planning.placement.share import caps, over
 from inferencefleet.planning.placement.solve import Allowance
 
-SAMPLE = 150
+SAMPLE = 80
 """Fleets that are asked first; with less than twice as many all are asked at once."""
 SURELY = 1.02
 """A sample that is this much over a limit speaks for all."""

@@ -9,7 +9,7 @@ from inferencefleet.domain.fleet import FleetKey, Routing
 from inferencefleet.domain.plan import Reason, Verdict
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode, Option, limit_load
-from inferencefleet.planning.placement.measure import after_loss, shortage, spent, worth
+from inferencefleet.planning.placement.measure import Shortage, after_loss, spent, worth
 from inferencefleet.planning.placement.solve import mode_of
 
 
@@ -42,16 +42,15 @@ class Around:
         return self.used.get(pool, 0.0) + limit_load(option.gpus, option.offer) > self.limited[pool] + 1e-6
 
 
-def told(case: Case, counts: Sequence[int], around: Around) -> Placement:
+def told(case: Case, counts: Sequence[int], around: Around, lacking: Shortage) -> Placement:
     """The placement with its derivation."""
     replicas = {room.pool: 0 for room in case.claim.rooms}
     for option, n in zip(case.options, counts, strict=True):
         replicas[option.pool] = n
-    lacking = shortage(case, counts)
     verdicts: list[Verdict] = []
     if case.modes:
         mode = mode_of(case, counts)[1]
-        verdicts = [*_passed_over(case, counts, mode, around), *_hedge(case, counts, mode)]
+        verdicts = [*_passed_over(case, counts, mode, around), *_hedge(case, counts, mode, lacking)]
         if lacking.survival_requests_per_s > 1e-9:
             verdicts.append(_unhedged(case, counts))
     if lacking.requests_per_s > 0 or lacking.replicas > 0:
@@ -157,9 +156,9 @@ def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
     )
 
 
-def _hedge(case: Case, counts: Sequence[int], mode: Mode) -> list[Verdict]:
+def _hedge(case: Case, counts: Sequence[int], mode: Mode, lacking: Shortage) -> list[Verdict]:
     total = sum(counts)
-    if not case.hedged or total <= mode.target or shortage(case, counts).survival_requests_per_s > 1e-9:
+    if not case.hedged or total <= mode.target or lacking.survival_requests_per_s > 1e-9:
         return []
     spare = total - mode.target
     return [
