@@ -25,6 +25,10 @@ from inferencefleet.planning.placement.solve import Allowance, quiet_solver
 from inferencefleet.planning.placement.terms import TOLERANCE
 
 MOST_ROUNDS = 25
+STALLED = 2e-4
+"""A round that gains less than this share is the last..."""
+NEARLY = 0.01
+"""...when the bound is this near: mixtures are bounded a little below what they cost, so it may never meet."""
 SPREAD = 3.0
 """Weights of neighbouring priorities are this much further apart than values of GPUs within one."""
 
@@ -128,7 +132,7 @@ class Search:
             self.add(owner, _offered(case, counts, self.weights[owner]))
             self.add(owner, _offered(case, [option.keep for option in case.options], self.weights[owner]))
         self.ask([start.get(pool, 0.0) for pool in self.pools])
-        master = Master(self)
+        master, before = Master(self), math.inf
         for _ in range(MOST_ROUNDS):
             solved = master.solve()
             if solved is None:
@@ -136,6 +140,9 @@ class Search:
             value, self.prices, self.shares = solved
             if value - self.bound <= 0.5 * TOLERANCE * abs(value) + 1e-9:
                 return
+            if before - value <= STALLED * abs(value) and value - self.bound <= NEARLY * abs(value):
+                return
+            before = value
             if not self.ask(self.prices):
                 return
 

@@ -14,13 +14,30 @@ from inferencefleet.planning.placement.solve import mode_of
 
 
 @dataclass(slots=True)
+class Holders:
+    """Fleets of one priority in one pool."""
+
+    gpus: int = 0
+    fleets: int = 0
+    first: FleetKey | None = None
+    """The one that holds most."""
+    most: int = 0
+
+    def add(self, key: FleetKey, gpus: int) -> None:
+        self.gpus += gpus
+        self.fleets += 1
+        if gpus > self.most:
+            self.first, self.most = key, gpus
+
+
+@dataclass(slots=True)
 class Around:
     """What a fleet's own numbers do not say: who holds the pools that are full."""
 
     limited: Mapping[str, float]
     used: dict[str, float] = field(default_factory=dict)
-    holders: dict[str, list[tuple[int, FleetKey, int]]] = field(default_factory=dict)
-    """By pool: (priority, fleet, GPUs)."""
+    holders: dict[str, dict[int, Holders]] = field(default_factory=dict)
+    """By pool and priority."""
 
     @classmethod
     def of(cls, cases: Sequence[Case], counts: Sequence[Sequence[int]], limited: Mapping[str, float]) -> Around:
@@ -30,8 +47,8 @@ class Around:
                 if n and option.pool in limited:
                     gpus = n * limit_load(option.gpus, option.offer)
                     around.used[option.pool] = around.used.get(option.pool, 0.0) + gpus
-                    holder = (case.claim.priority, case.claim.key, n * option.gpus)
-                    around.holders.setdefault(option.pool, []).append(holder)
+                    levels = around.holders.setdefault(option.pool, {})
+                    levels.setdefault(case.claim.priority, Holders()).add(case.claim.key, n * option.gpus)
         return around
 
     def is_full(self, option: Option) -> bool:
@@ -130,25 +147,25 @@ def _obstacle(case: Case, counts: Sequence[int], i: int, mode: Mode, around: Aro
 
 def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
     """The pool is full: whom do its GPUs serve?"""
-    others = [holder for holder in around.holders.get(option.pool, ()) if holder[1] != case.claim.key]
-    above = [holder for holder in others if holder[0] > case.claim.priority]
-    limit = around.limited[option.pool]
+    levels, limit = around.holders.get(option.pool, {}), around.limited[option.pool]
+    above = [levels[priority] for priority in sorted(levels, reverse=True) if priority > case.claim.priority]
     if above:
-        gpus, first = sum(holder[2] for holder in above), max(above)[1]
+        gpus, fleets = sum(holders.gpus for holders in above), sum(holders.fleets for holders in above)
         return Verdict(
             code=Reason.PRIORITY,
             sentence=(
-                f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(above)} fleet(s) of higher priority, {first} "
-                f"first; this fleet has priority {case.claim.priority}"
+                f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {fleets} fleet(s) of higher priority, "
+                f"{above[0].first} first; this fleet has priority {case.claim.priority}"
             ),
             before=here,
             after=here,
         )
-    gpus = sum(holder[2] for holder in others)
+    gpus = sum(holders.gpus for holders in levels.values()) - here * option.gpus
+    fleets = sum(holders.fleets for holders in levels.values()) - (1 if here else 0)
     return Verdict(
         code=Reason.SHARED_POOL,
         sentence=(
-            f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(others)} other fleet(s), where they save or serve "
+            f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {fleets} other fleet(s), where they save or serve "
             f"more; {here} replicas of this one fit"
         ),
         before=here,
