@@ -1,4 +1,4 @@
-"""GPUPool manifest -> `domain.Pool`."""
+"""GPUPool manifest -> `domain.Pool`, and what its status remembers of interruptions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from inferencefleet.api.checks import pool_problems
 from inferencefleet.api.pool_v1alpha1 import GpuBlock, GpuPool, PoolSpotBlock
 from inferencefleet.api.problems import from_validation, problem
 from inferencefleet.api.quantity import parse_duration, parse_memory
+from inferencefleet.api.status_pool import InterruptionsStatus, TallyStatus
+from inferencefleet.api.times import from_timestamp
 from inferencefleet.catalog import Catalogue
 from inferencefleet.domain.fleet import Problem
 from inferencefleet.domain.hardware import GpuSpec
-from inferencefleet.domain.pool import Pool
+from inferencefleet.domain.pool import Batch, InterruptionRecord, Pool, Tally
 
 POOL_LABEL = f"{GROUP}/pool"
 """On nodes by default, and on every pod of a fleet."""
@@ -52,6 +54,40 @@ def convert_pool(
         provision_p50_s=parse_duration(spec.provisioning.p50),
         provision_p95_s=parse_duration(spec.provisioning.p95),
         spot_notice_s=parse_duration((spec.spot or PoolSpotBlock()).notice),
+        interruptions_per_node_hour=(spec.spot or PoolSpotBlock()).interruptions_per_hour,
+    )
+
+
+def interruptions_from_status(status: Mapping[str, Any]) -> InterruptionRecord:
+    """What the pool's status remembers of interruptions; nothing when it says nothing readable."""
+    try:
+        saved = InterruptionsStatus.model_validate(status["interruptions"])
+        latest = saved.latest
+        return InterruptionRecord(
+            as_of_s=from_timestamp(saved.as_of),
+            calm=_tally(saved.calm),
+            restless=_tally(saved.restless),
+            quiet_since_s=None if saved.quiet_since is None else from_timestamp(saved.quiet_since),
+            nodes=saved.nodes,
+            noticed=saved.noticed,
+            notice_sum_s=saved.noticed * (saved.notice_seconds or 0.0),
+            silent=saved.silent,
+            last=None
+            if latest is None
+            else Batch(
+                began_s=from_timestamp(latest.since),
+                nodes=latest.nodes,
+                of=max(latest.nodes, latest.of),
+                restless=latest.restless,
+            ),
+        )
+    except (KeyError, TypeError, ValueError):
+        return InterruptionRecord()
+
+
+def _tally(saved: TallyStatus) -> Tally:
+    return Tally(
+        node_hours=saved.node_hours, group_hours=saved.group_hours, lone=saved.lone, groups=tuple(saved.groups)
     )
 
 

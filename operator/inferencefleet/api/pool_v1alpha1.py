@@ -166,6 +166,13 @@ class ProvisioningBlock(ApiModel):
 
 
 class PoolSpotBlock(ApiModel):
+    interruptions_per_hour: float = Field(
+        0.05,
+        ge=0,
+        le=60,
+        description="How often a node is taken back in an hour, for example 0.05: once in 20 hours (the default). What "
+        "is seen outweighs it within a day.",
+    )
     notice: Duration = Field(
         "2m",
         description="Warning time before a spot node is taken away: 2m on AWS (the default), 30s on Azure and Google "

@@ -107,6 +107,13 @@ class StepStatus(ApiModel):
     after: float | None = Field(None, description="Replicas after this step.")
 
 
+class ForecasterStatus(ApiModel):
+    name: str = Field(description="persistence, trend, holt, day or week: as now, rising, smoothed, as before.")
+    weight: float = Field(description="Its say, 0 to 1, by how it has done lately.")
+    requests_per_second: float = Field(description="What it expects at the horizon.")
+    deviation_requests_per_second: float = Field(description="Standard deviation of its errors, before stretch.")
+
+
 class PlanStatus(ApiModel):
     """Whoever reads it can do the sum again: demand -> horizon -> upper bound -> replicas -> each clamp."""
 
@@ -127,6 +134,18 @@ class PlanStatus(ApiModel):
     )
     upper_requests_per_second: float | None = Field(
         None, description="What is planned for: upper bound over the horizon."
+    )
+    quantile: float | None = Field(
+        None, description="Share of windows in which demand should stay below the bound, 0 to 1."
+    )
+    stretch: float | None = Field(
+        None, description="What deviations are multiplied with, so that the bound breaks as often as it should."
+    )
+    floor_requests_per_second: float | None = Field(
+        None, description="Largest demand that spec.traffic.schedule announces within the horizon."
+    )
+    forecasters: list[ForecasterStatus] | None = Field(
+        None, description="What each way to forecast says.", json_schema_extra=marks(list_type="atomic")
     )
     forecast_message: str | None = Field(None, description="How the upper bound came about.")
     risk: str | None = Field(None, description="What a plausible loss of spot nodes would leave, and how likely it is.")

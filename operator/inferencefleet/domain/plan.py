@@ -44,6 +44,9 @@ class Reason(StrEnum):
     SPOT_HEDGE = "SpotHedge"
     NOT_ENOUGH_GPUS = "NotEnoughGPUs"
     BUDGET = "BudgetReached"
+    PRIORITY = "HigherPriorityFirst"
+    SHARED_POOL = "SharedPool"
+    STAYING = "MoveDoesNotPay"
     # refusals
     UNKNOWN_POOL = "UnknownPool"
     NO_POOLS = "NoPools"
@@ -77,18 +80,44 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What one way to forecast says of demand at the horizon; requests per second."""
+
+    name: str
+    location_per_s: float
+    deviation_per_s: float
+    """Standard deviation of its errors at this horizon, as they were lately."""
+    weight: float
+    """Its say, 0..1; all weights are 1 together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """Upper bound of demand over the horizon."""
+    """Upper bound of demand over the horizon. `planning.forecasting.quantile.upper_at` does the sum again."""
 
     horizon_s: float
     level_per_s: float
+    """What arrives now."""
     trend_per_s2: float
+    """Proven rise, >= 0."""
     noise_per_s: float
-    """Standard deviation of recent arrivals around the trend."""
+    """Standard deviation of arrivals counted over one rate window."""
     backlog_drain_per_s: float
     upper_per_s: float
-    """What is planned for, requests per second."""
+    """What is planned for, requests per second: the largest of what is expected at the horizon, what arrives now and
+    what is announced, each with its noise, plus what drains the backlog."""
     sentence: str
+    quantile: float = 0.5
+    """Share of windows in which demand should stay below the bound, 0..1."""
+    quantile_per_s: float = 0.0
+    """Demand at the horizon at that quantile, all candidates taken together."""
+    present_per_s: float = 0.0
+    """What arrives now at that quantile of its noise: the bound is never under it."""
+    floor_per_s: float = 0.0
+    """Largest announced demand of spec.traffic.schedule within the horizon."""
+    stretch: float = 1.0
+    """What deviations are multiplied with, so that the bound is broken as often as it should be."""
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,32 +76,111 @@ class Exhaustion:
     """Consecutive failures; the back-off doubles with each."""
 
 
+GROUP_SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Upper bounds of the share of a pool's nodes that were lost together: how big a common loss was."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InterruptionRecord:
-    """What was seen of a pool's interruptions. Exponentially forgotten sums, so that it stays bounded."""
+class Batch:
+    """Nodes of a pool that were taken back within one replacement time: one event."""
+
+    began_s: float
+    """Time of its first loss (epoch seconds)."""
+    nodes: int
+    """Taken in it."""
+    of: int
+    """Nodes that were held when it began."""
+    restless: bool
+    """It came soon after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Events and the time in which they could have come. Exponentially forgotten sums.
+
+    Markets take nodes one by one and, more often, many at once: the first kind counts by node hours, the second by the
+    hours in which there was more than one node to lose.
+    """
 
     node_hours: float = 0.0
     """Node hours that were watched."""
-    events: float = 0.0
-    """Times at which nodes were taken back; several at once count as one."""
+    group_hours: float = 0.0
+    """Hours in which two or more nodes were watched."""
+    lone: float = 0.0
+    """Events that took one node."""
+    groups: tuple[float, ...] = (0.0,) * len(GROUP_SHARES)
+    """Events that took several, by share of the nodes that were held; see `GROUP_SHARES`."""
+
+    @property
+    def events(self) -> float:
+        """Times at which nodes were taken back; several at once count as one."""
+        return self.lone + sum(self.groups)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterruptionRecord:
+    """What was seen of a pool's interruptions. Bounded, and old markets fade."""
+
+    as_of_s: float | None = None
+    """Time to which the sums are forgotten (epoch seconds); None = nothing was ever seen."""
+    calm: Tally = Tally()
+    """While the pool had been quiet for a while."""
+    restless: Tally = Tally()
+    """Soon after an interruption, or after nodes were first held there: markets that moved mostly move again."""
+    quiet_since_s: float | None = None
+    """Latest interruption, or first node after none (epoch seconds)."""
     nodes: float = 0.0
-    """Nodes that were taken back."""
-    largest_batch: int = 0
-    """Most nodes in one event."""
-    last_s: float | None = None
-    """Time of the last event (epoch seconds)."""
-    notices_s: float | None = None
-    """Mean notice, seconds, of nodes that died after one."""
+    """Nodes that were taken back; forgotten as the tallies are."""
+    noticed: float = 0.0
+    """Nodes that died after a notice."""
+    notice_sum_s: float = 0.0
+    """Seconds from notice to death, summed over `noticed`."""
+    silent: float = 0.0
+    """Nodes that died without a notice."""
+    last: Batch | None = None
+    """The latest event."""
+
+    @property
+    def events(self) -> float:
+        """Times at which nodes were taken back; several at once count as one."""
+        return self.calm.events + self.restless.events
+
+    @property
+    def node_hours(self) -> float:
+        """Node hours that were watched."""
+        return self.calm.node_hours + self.restless.node_hours
+
+    @property
+    def last_s(self) -> float | None:
+        """When the latest event began (epoch seconds)."""
+        return None if self.last is None else self.last.began_s
+
+    @property
+    def notice_s(self) -> float | None:
+        """Mean notice of nodes that died after one; None while none has."""
+        return self.notice_sum_s / self.noticed if self.noticed > 0 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolMemory:
-    """What the planner must remember of one pool between ticks; rebuilt safely when lost."""
+    """What the planner must remember of one pool between ticks. Bounded; rebuilt safely when lost."""
 
+    at_s: float | None = None
+    """Time of the last tick (epoch seconds); None = there was none."""
+    generation: int = 0
+    """Of the pool's spec at that tick: another spec may have other nodes."""
     nodes: tuple[str, ...] = ()
-    """Names of nodes that were up and not doomed at the last tick, sorted."""
-    at_s: float = 0.0
-    """Time of that tick (epoch seconds)."""
+    """Names of nodes that were up, not doomed, and had a replica on them at the last tick; sorted."""
+    doomed: tuple[tuple[str, float], ...] = ()
+    """(name, when it was first seen doomed) of nodes that were in `nodes` before; sorted."""
+    record: InterruptionRecord | None = None
+    """As of the last tick: the pool's status carries a rounded copy, which is used when this is lost."""
+    waits: tuple[tuple[str, float], ...] = ()
+    """(replica, seconds it waited for a node), the latest last."""
+    strikes: int = 0
+    """Of the last exhaustion that is over."""
+    recovered_s: float | None = None
+    """When that was over: the pool delivered again (epoch seconds)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

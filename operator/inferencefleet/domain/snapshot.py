@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from inferencefleet.domain.calibration import ShapeCalibration
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.history import Blocks, LengthMemory, Points, Skill
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
 from inferencefleet.domain.pool import PoolMemory, PoolState
 
@@ -16,8 +17,13 @@ from inferencefleet.domain.pool import PoolMemory, PoolState
 class FleetMemory:
     """What the planner must remember of one fleet between ticks. Bounded; rebuilt safely when lost."""
 
-    arrivals: tuple[tuple[float, float], ...] = ()
-    """(epoch seconds, requests per second), oldest first: the recent past for the forecast."""
+    arrivals: Points = ()
+    """The last half hour for the forecast, one rate for each tick."""
+    blocks: Blocks = Blocks()
+    """The last two weeks, for what comes again every day and every week."""
+    skill: Skill = Skill()
+    """How forecasts have turned out, and which are still due."""
+    lengths: LengthMemory = LengthMemory()
     recommendations: tuple[tuple[float, int], ...] = ()
     """(epoch seconds, replicas) inside the stabilization windows, as the HorizontalPodAutoscaler keeps them."""
     placed: int | None = None
@@ -79,7 +85,7 @@ class PlannerSettings:
     """First back-off of a pool that does not deliver; doubles up to one hour."""
     starting_s: float | None = None
     """Prior for image pull and model load on a node that is there; None = by physics from the model's size."""
-    arrivals_kept_s: float = 900.0
+    arrivals_kept_s: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,8 +174,10 @@ class Arrivals:
 
 def queue(step: StepModel, mix: Traffic, grid: Steps, room: Room) -> Queue:
     """The queue before replicas whose steps are known at the points of `grid`, of which the first is nearly idle."""
-    tokens = np.concatenate((np.array([0.0, mix.budget]), mix.last))
-    shared = step.shared_array((1.0 + grid.seqs)[..., None], tokens)
+    alone = (1.0 + grid.seqs)[..., None]
+    most = np.maximum(1.0, mix.most_tokens - mix.verified * alone)
+    tokens = np.minimum(np.concatenate((np.array([0.0, mix.budget]), mix.last)), most)
+    shared = step.shared_array(alone, tokens)
     base, full = shared[..., :1], shared[..., 1:2]
     single = shared[..., 2:] - base + (mix.cuts - 1.0) * (full - base)
     attention = step.prompt_attention_array(mix.cached, mix.new)

@@ -180,7 +180,8 @@ def steps_at(step: StepModel, mix: Traffic, seqs: Floats, most: Floats) -> Steps
     swing = np.minimum(seqs * slope / (per_request * base + (seqs + 1.0) * prompt_s), MOST_SWING)
     others = _others(seqs, swing, most)
     batch = (1.0 + others).reshape(replicas, points * OTHERS, 1)
-    tokens = np.repeat(cells, OTHERS, axis=1)
+    # Whoever meets more others than the mean meets smaller chunks: no step has more tokens than the budget.
+    tokens = np.minimum(np.repeat(cells, OTHERS, axis=1), np.maximum(1.0, mix.most_tokens - mix.verified * batch))
     times = step.seconds_array(batch, batch * mix.context_tokens, tokens, mix.attended)
     times = times.reshape(replicas, points, OTHERS, -1)
     mean_times = times.sum(axis=2) / OTHERS

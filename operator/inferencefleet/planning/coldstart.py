@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from math import exp, log, sqrt
 from statistics import quantiles
 
 from inferencefleet.domain.capacity import ReplicaShape
@@ -12,6 +13,10 @@ from inferencefleet.physics.cold_start import cold_start_s
 
 LONGEST_START_S = 1800.0
 """A replica that became ready later than this after its node came had been ready before, and lost it for a while."""
+ENOUGH = 10
+"""Times from which on their own 90th percentile is used."""
+LEVEL_WEIGHT, SPREAD_WEIGHT, PRIOR_SPREAD_LOG = 0.5, 2.0, 0.25
+NORMAL_90 = 1.2816
 SHORTEST_PROVISIONING_S = 2.0
 """A replica that waited less found a node that was there already; it says nothing about how long nodes take."""
 
@@ -26,9 +31,9 @@ def expected_cold_start_s(
 ) -> float:
     """Seconds from a new replica's creation to its readiness in this pool: time to a node + time to serve there.
 
-    Each part is the 90th percentile of what the fleet's own replicas took, where they tell: nodes in this pool, model
-    loads in every pool of `alike` (the same GPU). The prior of the first part is the pool's p50 (0 when nodes have the
-    free GPUs), that of the second `starting_s`, or what physics expects of a model of this size.
+    Each part is the 90th percentile of what the fleet's own replicas took, as far as they tell: nodes in this pool,
+    model loads in every pool of `alike` (the same GPU). The prior of the first part is the pool's p50 (0 when nodes
+    have the free GPUs), that of the second `starting_s`, or what physics expects of a model of this size.
     """
     provision_s = 0.0
     if not _has_room(state, replicas, shape.tensor_parallel):
@@ -54,9 +59,19 @@ def _loads(replicas: Iterable[Replica]) -> list[float]:
 
 
 def _high(seen: list[float], prior: float) -> float:
+    """The 90th percentile of what comes next. A few times are no distribution: until there are enough they are taken
+    for lognormal, with half a sample of the prior's level and two of its spread, so that one odd start moves little."""
     if not seen:
         return prior
-    return seen[0] if len(seen) == 1 else min(quantiles(seen, n=10)[-1], max(seen))
+    if len(seen) >= ENOUGH:
+        return min(quantiles(seen, n=10)[-1], max(seen))
+    logs = [log(value) for value in seen]
+    weight = LEVEL_WEIGHT if prior > 0 else 0.0
+    level = (weight * log(prior if prior > 0 else 1.0) + sum(logs)) / (weight + len(logs))
+    squares = SPREAD_WEIGHT * PRIOR_SPREAD_LOG**2 + sum((value - level) ** 2 for value in logs)
+    spread = sqrt(squares / (SPREAD_WEIGHT + len(logs)))
+    # Nothing seen leaves the prior as it is; the margin grows with what is known of the spread.
+    return exp(level + NORMAL_90 * spread * sqrt(len(logs) / (SPREAD_WEIGHT + len(logs))))
 
 
 def _has_room(state: PoolState, replicas: Sequence[Replica], size: int) -> bool:

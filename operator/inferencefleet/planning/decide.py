@@ -13,12 +13,14 @@ from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSetti
 from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.calibrate import Learnt, calibrate
 from inferencefleet.planning.coldstart import expected_cold_start_s
-from inferencefleet.planning.estimate import estimate
+from inferencefleet.planning.drift import learn_lengths
+from inferencefleet.planning.estimate import drain_time_s, estimate
 from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
 from inferencefleet.planning.forecast import forecast
 from inferencefleet.planning.guards import GuardContext, Guarded, affordable, remember_change, run_guards
 from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first, place
 from inferencefleet.planning.refuse import refuse, usable_pools
+from inferencefleet.planning.remember import remember_arrivals
 from inferencefleet.planning.reshape import Step, reshape, victims
 from inferencefleet.planning.rooms import Census, Ledger, Room, census, room
 from inferencefleet.planning.size import refusal, size
@@ -48,8 +50,10 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     pools = (*allowed, *_retiring(state, allowed, around))
 
     # 1. What arrives now?
-    demand = estimate(fleet, state.metrics, memory)
-    memory = _remember_arrivals(memory, demand, around)
+    lengths_seen = learn_lengths(fleet.expected.lengths, state.metrics, memory.lengths, at_s=around.at_s)
+    memory = replace(memory, lengths=lengths_seen)
+    demand = estimate(fleet, state.metrics, memory, at_s=around.at_s)
+    memory = remember_arrivals(memory, demand, at_s=around.at_s, kept_s=around.settings.arrivals_kept_s)
 
     # 2. What can one replica do in each pool, at these lengths, by physics as its engines have corrected it?
     named = {name: pool.pool for name, pool in around.pools.items()}
@@ -71,13 +75,15 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
     counted = {pool.pool.name: census(state.replicas, pool, around.at_s) for pool in pools}
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
     horizon_s = _horizon_s(fleet, rooms, counted, state, around)
-    ahead = forecast(
+    ahead, memory = forecast(
         demand,
         memory,
         at_s=around.at_s,
         horizon_s=horizon_s,
         window_s=_window_s(state),
-        attainment=fleet.attainment,
+        quantile=fleet.attainment,
+        drain_s=drain_time_s(fleet, horizon_s),
+        schedule=state.schedule,
     )
 
     # 4. Where is it cheapest?
@@ -104,14 +110,6 @@ def decide(state: FleetState, memory: FleetMemory, around: Surroundings) -> Flee
         lower=_at_planned_rate(demand.arrivals_per_s, wanted, rooms),
         uncapped=_at_planned_rate(ahead.upper_per_s, wanted, rooms),
     )  # fmt: skip
-
-
-def _remember_arrivals(memory: FleetMemory, demand: Demand, around: Surroundings) -> FleetMemory:
-    if not demand.observed:
-        return memory
-    oldest = around.at_s - around.settings.arrivals_kept_s
-    kept = tuple(point for point in memory.arrivals if oldest < point[0] < around.at_s)
-    return replace(memory, arrivals=(*kept, (around.at_s, demand.arrivals_per_s)))
 
 
 def _retiring(state: FleetState, allowed: Sequence[PoolState], around: Surroundings) -> tuple[PoolState, ...]:
@@ -185,7 +183,7 @@ def _need(fleet: Fleet, state: FleetState, gap: MetricsGap | None, demand: Deman
         keep = {pool: max(0, replicas - doomed[pool]) for pool, replicas in _current(state).items()}
     return Need(
         requests_per_s=ahead.upper_per_s,
-        survival_requests_per_s=demand.arrivals_per_s * fleet.scaling.utilisation / SURVIVAL_UTILISATION,
+        survival_requests_per_s=demand.arrivals_per_s * fleet.utilisation / SURVIVAL_UTILISATION,
         floor=floor,
         ceiling=fleet.scaling.max_replicas,
         keep=keep,

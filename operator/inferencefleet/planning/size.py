@@ -117,7 +117,7 @@ def _priced(
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.utilisation, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.utilisation, sigma_log),
         marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
         price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
+from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.fleet import Fleet, FleetKey
 from inferencefleet.domain.observation import Histogram, Replica
 from inferencefleet.domain.snapshot import Snapshot
@@ -14,7 +16,8 @@ ANY = "*"
 """Target of a Deployment that is bound to no pool: the node autoscaler chooses where each pod goes."""
 
 Targets = Mapping[str, int]
-"""Replicas wanted by pool name, or under `ANY`. A pool that is not named keeps what it has only if it has nothing."""
+"""Replicas wanted by pool name, or under `ANY`; what is not named is scaled to 0. A fleet without an answer keeps what
+it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +37,12 @@ class PodSample:
     """Over the last 5 minutes; 0 = nothing finished."""
     output_tokens_mean: float
     output_tokens_per_s: float
-    """Over the last minute."""
+    """Over the rate window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One fleet as Prometheus and the API server show it. Histograms are increases over one minute."""
+    """One fleet as Prometheus and the API server show it. Histograms are increases over the rate window (a minute)."""
 
     at_s: float
     """Seconds since the replay began."""
@@ -53,7 +56,7 @@ class Seen:
     pods: tuple[PodSample, ...]
     completions_per_s: float | None
     arrivals_per_s: float | None
-    """Requests that reached the gateway, over one minute: peers with a gateway read its counter."""
+    """Requests that reached the gateway, over the rate window: peers with a gateway read its counter."""
     gateway_waiting: int
     ttft_s: Histogram | None
     itl_s: Histogram | None
@@ -84,3 +87,22 @@ class Policy(Protocol):
     def name(self) -> str: ...
 
     def decide(self, sight: Sight) -> Mapping[FleetKey, Targets]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """What a policy says beside the numbers of one fleet."""
+
+    reason: str = ""
+    sentence: str = ""
+    victims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """By pool: pods that should die first, best victim first (their deletion cost)."""
+    shapes: Mapping[str, ReplicaShape] = field(default_factory=lambda: MappingProxyType({}))
+    """By pool: what a new replica should be, where the policy decides that too."""
+
+
+@runtime_checkable
+class Hinting(Protocol):
+    """A policy that also explains itself; asked right after `decide`."""
+
+    def hints(self, key: FleetKey) -> Hints: ...

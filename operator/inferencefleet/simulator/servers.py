@@ -20,6 +20,15 @@ from inferencefleet.simulator.truth import Truth
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
+CROWDED_FACTOR = 1.25
+CROWDED_REQUESTS = 4.0
+"""A prefix-aware router leaves the replica that has the prefix when it holds more than factor x mean + this many."""
+_PRIME = 2_147_483_647
+
+
+class NotSimulated(ValueError):
+    """A replica that the engines of a replay cannot imitate; the message says what to change."""
+
 
 class Outcome(IntEnum):
     """What became of a request. All but FINISHED are misses of the SLO."""
@@ -131,6 +140,8 @@ class Results:
     retries: Integers
     preemptions: Integers
     hit_tokens: Integers
+    slow_tokens: Integers
+    """Token intervals above `itl_target_s`, counted when it finishes."""
 
 
 class Servers(Protocol):
@@ -190,3 +201,24 @@ class ServersFactory(Protocol):
     def __call__(
         self, arrivals: Arrivals, *, routing: Routing, buckets: Buckets, seed: int, itl_target_s: float
     ) -> Servers: ...
+
+
+def uniform_choice(seed: int, request: int, attempt: int, replicas: int) -> int:
+    """Which of the open replicas a plain Service sends this request to.
+
+    kube-proxy chooses at random; a hash makes the choice the same in every implementation and order of calls. All
+    products stay below 2^63, so that compiled and plain Python agree.
+    """
+    mixed = (seed % _PRIME + (request % _PRIME) * 48_271 + attempt * 69_621 + 1) % _PRIME
+    for multiplier in (739_982_445, 695_872_825, 1_103_515_245):
+        mixed = ((mixed ^ (mixed >> 15)) * multiplier) % _PRIME
+    return (mixed ^ (mixed >> 13)) % replicas
+
+
+def check_simulated(shape: ReplicaShape) -> None:
+    """Engines here give every sequence one token a step."""
+    if shape.speculation is not None:
+        raise NotSimulated(
+            f"speculation of {shape}: {shape.speculation.draft_tokens} draft tokens cannot be replayed, because "
+            "engines give every sequence one token a step; leave `speculative` out of the fleet to replay it without"
+        )

@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from inferencefleet.api.convert import exhaustion_from_manifest, pool_from_manifest
+from inferencefleet.api.convert_pool import interruptions_from_status
 from inferencefleet.api.times import from_timestamp, to_timestamp
 from inferencefleet.domain.hardware import NumberFormat
-from inferencefleet.domain.pool import CapacityType, Exhaustion, Pool
+from inferencefleet.domain.pool import Batch, CapacityType, Exhaustion, InterruptionRecord, Pool, Tally
 from tests.unit.api.manifests import BAD_POOLS, Bad, pool
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "quickstart" / "pools.yaml"
@@ -128,6 +129,53 @@ def test_exhaustion_survives_in_the_status() -> None:
 def test_an_unreadable_exhaustion_is_none(status: dict[str, object]) -> None:
     assert exhaustion_from_manifest({"status": status}) is None
     assert exhaustion_from_manifest({}) is None
+
+
+def test_interruptions_survive_in_the_status() -> None:
+    saved = {
+        "asOf": to_timestamp(1_700_000_500),
+        "nodes": 5.0,
+        "noticed": 2.0,
+        "noticeSeconds": 110.0,
+        "silent": 3.0,
+        "quietSince": to_timestamp(1_700_000_400),
+        "latest": {"since": to_timestamp(1_700_000_000), "nodes": 4, "of": 8, "restless": True},
+        "calm": {"nodeHours": 70.0, "groupHours": 9.0, "lone": 1.0, "groups": [0, 0, 0, 0]},
+        "restless": {"nodeHours": 7.0, "groupHours": 1.0, "lone": 0, "groups": [0, 1.0, 0, 0]},
+    }
+    found = interruptions_from_status({"interruptions": saved})
+    assert found == InterruptionRecord(
+        as_of_s=1_700_000_500,
+        calm=Tally(node_hours=70, group_hours=9, lone=1),
+        restless=Tally(node_hours=7, group_hours=1, groups=(0, 1, 0, 0)),
+        quiet_since_s=1_700_000_400,
+        nodes=5,
+        noticed=2,
+        notice_sum_s=220,
+        silent=3,
+        last=Batch(began_s=1_700_000_000, nodes=4, of=8, restless=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"interruptions": None},
+        {"interruptions": {"asOf": "yesterday"}},
+        {"interruptions": {"asOf": to_timestamp(0), "nodes": -1}},
+        {"interruptions": {"asOf": to_timestamp(0), "calm": {"groups": [1, 2]}}},
+    ],
+)
+def test_unreadable_interruptions_are_none(status: dict[str, object]) -> None:
+    assert interruptions_from_status(status) == InterruptionRecord()
+
+
+def test_the_declared_rate_of_interruptions_is_converted() -> None:
+    spot = {"spec.capacityType": "Spot", "spec.spot": {"interruptionsPerHour": 0.5}}
+    found = pool_from_manifest(pool(spot))
+    assert isinstance(found, Pool)
+    assert found.interruptions_per_node_hour == 0.5
 
 
 def test_times_without_a_zone_are_refused() -> None:

@@ -132,9 +132,12 @@ def test_a_new_reason_alone_is_no_transition() -> None:
 
 def test_the_derivation_can_be_summed_up_by_whoever_reads_it() -> None:
     derived = report(running())["plan"]
-    noise = 1.28 * derived["noiseRequestsPerSecond"]
-    summed = derived["levelRequestsPerSecond"] + noise + derived["backlogDrainRequestsPerSecond"]
-    assert derived["upperRequestsPerSecond"] == pytest.approx(summed, abs=0.01)
+    ways = derived["forecasters"]
+    assert sum(way["weight"] for way in ways) == pytest.approx(1, abs=0.001)
+    # All of them say the same after one tick, so the quantile of their mixture is that of each.
+    (expected,) = {way["requestsPerSecond"] + 1.2816 * way["deviationRequestsPerSecond"] for way in ways}
+    assert derived["quantile"] == 0.9
+    assert derived["upperRequestsPerSecond"] == pytest.approx(expected + derived["backlogDrainRequestsPerSecond"], 0.01)
     assert derived["demandObserved"] is True
     assert [set(step) >= {"code", "message"} for step in derived["steps"]] == [True] * len(derived["steps"])
 

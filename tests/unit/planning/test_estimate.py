@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from inferencefleet.domain.observation import FleetMetrics, Histogram
+from inferencefleet.domain.fleet import Fleet
+from inferencefleet.domain.history import LengthMemory
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap
+from inferencefleet.domain.plan import Demand
 from inferencefleet.domain.snapshot import FleetMemory
-from inferencefleet.planning.estimate import estimate
-from tests.builders import GAP, NOW_S, a_fleet, metrics
+from inferencefleet.planning.estimate import drain_time_s
+from inferencefleet.planning.estimate import estimate as estimate_at
+from tests.builders import GAP, ITL, NOW_S, TTFT, a_fleet, a_mix, metrics
 
 FLEET = a_fleet(rps=4.0)
 REMEMBERS = FleetMemory(arrivals=((NOW_S - 30, 8.0), (NOW_S - 15, 9.0)))
 NOTHING = FleetMemory()
+
+
+def estimate(fleet: Fleet, seen: FleetMetrics | MetricsGap, memory: FleetMemory) -> Demand:
+    return estimate_at(fleet, seen, memory, at_s=NOW_S)
 
 
 def test_arrivals_are_completions_plus_what_piles_up() -> None:
@@ -69,13 +78,42 @@ def test_zero_requests_are_an_observation() -> None:
     assert (demand.arrivals_per_s, demand.observed) == (0, True)
 
 
-def lengths(total: float) -> Histogram:
-    return Histogram(bounds=(100, 1000, math.inf), counts=(0, total, 0), total=total, sum=500 * total)
+def test_lengths_are_those_that_were_learnt_also_while_metrics_are_missing() -> None:
+    learnt = FleetMemory(lengths=LengthMemory(mix=a_mix(300, 50)), arrivals=REMEMBERS.arrivals)
+    for seen in (metrics(rps=10), GAP):
+        assert estimate(FLEET, seen, learnt).lengths is learnt.lengths.mix
+    assert estimate(FLEET, metrics(rps=10), NOTHING).lengths is FLEET.expected.lengths
 
 
-def test_lengths_are_believed_from_fifty_requests_on() -> None:
-    few = estimate(FLEET, metrics(rps=1, prompt_tokens=lengths(49), output_tokens=lengths(49)), NOTHING)
-    many = estimate(FLEET, metrics(rps=1, prompt_tokens=lengths(50), output_tokens=lengths(50)), NOTHING)
-    assert few.lengths is FLEET.expected.lengths
-    assert many.lengths.source == "observed"
-    assert many.lengths.mean_prompt_tokens == pytest.approx(500, rel=0.02)
+def test_a_full_queue_whose_clients_give_up_does_not_look_like_less_traffic() -> None:
+    """Clients that hang up are no completions: 4 finish, the queue shrinks by 2 a second, and 9 were there 15 s ago."""
+    full = estimate(FLEET, metrics(rps=4, growth=-2, waiting=100), REMEMBERS)
+    assert full.arrivals_per_s == pytest.approx(9 * math.exp(-15 / 300))
+    assert "counted 2.00; a full queue hides the rest" in full.sentence
+    assert estimate(FLEET, metrics(rps=4, growth=-2, waiting=0), REMEMBERS).arrivals_per_s == pytest.approx(2)
+
+
+def test_full_engines_whose_growth_is_unknown_are_taken_for_as_busy_as_before() -> None:
+    assert estimate(FLEET, metrics(rps=4, growth=math.nan, waiting=100), REMEMBERS).arrivals_per_s == pytest.approx(9)
+    assert estimate(FLEET, metrics(rps=12, growth=math.nan, waiting=100), REMEMBERS).arrivals_per_s == pytest.approx(12)
+
+
+@pytest.mark.parametrize(
+    ("horizon_s", "drain_s", "why"),
+    [
+        (0, 15, "a gauge is one moment, and a burst of one scrape is no reason to buy"),
+        (60, 15, "a fifth of the horizon would be less"),
+        (150, 30, "a fifth of the time that is lost anyway"),
+        (600, 120, "the same"),
+    ],
+)
+def test_a_backlog_is_drained_in_proportion_to_the_time_until_the_replicas_for_it_serve(
+    horizon_s: float, drain_s: float, why: str
+) -> None:
+    assert drain_time_s(FLEET, horizon_s) == pytest.approx(drain_s), why
+
+
+def test_a_backlog_is_drained_no_faster_than_the_tightest_ttft_target() -> None:
+    patient = replace(TTFT, target_s=40.0)
+    assert drain_time_s(a_fleet(slos=(ITL, patient)), 60) == 40
+    assert drain_time_s(a_fleet(slos=(ITL, patient, TTFT)), 60) == 15

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from inferencefleet.domain.observation import Phase, Replica
-from inferencefleet.domain.pool import Exhaustion
+from inferencefleet.domain.pool import Exhaustion, PoolMemory
 from inferencefleet.domain.snapshot import PlannerSettings
-from inferencefleet.planning.pools import LONGEST_BACKOFF_S, is_blocked, is_probing, judge_exhaustion
+from inferencefleet.planning.pools import (
+    LONGEST_BACKOFF_S,
+    WAITS_KEPT,
+    is_blocked,
+    is_probing,
+    judge_exhaustion,
+    patience_s,
+    remember_deliveries,
+)
 from tests.builders import NOW_S, a_pool, a_pool_state, replicas
 
 POOL = a_pool("spot", provision_p95_s=180.0)
@@ -66,3 +74,76 @@ def test_replicas_that_were_there_before_prove_nothing() -> None:
 def test_a_probe_on_its_way_leaves_the_mark_as_it_is() -> None:
     mark = struck(until=-1)
     assert judge(mark, *pending(100)) == mark
+
+
+def memory(*waits_s: float, strikes: int = 0, recovered: float | None = None) -> PoolMemory:
+    return PoolMemory(
+        at_s=NOW_S - 15,
+        waits=tuple((f"pod-{i}", wait_s) for i, wait_s in enumerate(waits_s)),
+        strikes=strikes,
+        recovered_s=None if recovered is None else NOW_S + recovered,
+    )
+
+
+def test_patience_is_learned_from_the_waits_that_were_seen() -> None:
+    assert patience_s(POOL, memory(40, 42, 44, 46, 50), None) == 75
+    assert patience_s(POOL, memory(40, 42, 44, 46), None) == 180, "four waits are too few"
+    assert patience_s(POOL, memory(*[170.0] * 9), None) == 180, "never longer than the declared p95"
+
+
+def test_a_pool_that_always_delivered_within_a_minute_is_left_sooner() -> None:
+    quick = memory(*[40.0] * 9)
+    state = a_pool_state(POOL)
+    assert judge_exhaustion(state, pending(100), at_s=NOW_S, settings=SETTINGS, memory=quick) is not None
+    assert judge_exhaustion(state, pending(100), at_s=NOW_S, settings=SETTINGS) is None
+
+
+def test_a_probe_gets_the_whole_p95_so_that_a_slower_market_can_be_learned() -> None:
+    assert patience_s(POOL, memory(*[40.0] * 9), struck(until=-1)) == 180
+
+
+def test_a_pool_that_is_short_but_not_dry_keeps_its_back_off() -> None:
+    """It gave one replica a node since the last strike, and another still waits."""
+    got = replicas("spot", 1, phase=Phase.READY, created_s=NOW_S - 700, scheduled_s=NOW_S - 100)
+    short = judge(struck(until=-1, strikes=2), *pending(181), *got)
+    assert short is not None
+    assert short.strikes == 2
+    old = replicas("spot", 1, phase=Phase.READY, scheduled_s=NOW_S - 9000)
+    dry = judge(struck(until=-1, strikes=2), *pending(181), *old)
+    assert dry is not None
+    assert dry.strikes == 3
+
+
+def test_a_pool_that_fails_again_soon_goes_on_where_it_left_off() -> None:
+    soon = memory(strikes=3, recovered=-600)
+    late = memory(strikes=3, recovered=-7200)
+    found = [
+        judge_exhaustion(a_pool_state(POOL), pending(181), at_s=NOW_S, settings=SETTINGS, memory=each)
+        for each in (soon, late)
+    ]
+    assert [mark.strikes for mark in found if mark is not None] == [4, 1]
+
+
+def test_waits_are_counted_once_and_only_those_for_a_node() -> None:
+    pods = (
+        *replicas("spot", 3, created_s=NOW_S - 60, scheduled_s=NOW_S - 10, prefix="waited"),
+        *replicas("spot", 2, created_s=NOW_S - 60, scheduled_s=NOW_S - 59.5, prefix="at-once"),
+        *replicas("spot", 2, created_s=NOW_S - 9000, scheduled_s=NOW_S - 8000, prefix="long-ago"),
+        *pending(50),
+    )
+    once = remember_deliveries(memory(), None, None, pods, at_s=NOW_S)
+    assert sorted(wait_s for _, wait_s in once.waits) == [50, 50, 50]
+    assert remember_deliveries(once, None, None, pods, at_s=NOW_S + 15) == once
+
+
+def test_after_a_restart_the_pods_that_run_tell_how_long_nodes_took() -> None:
+    pods = replicas("spot", 60, created_s=NOW_S - 9000, scheduled_s=NOW_S - 8960)
+    found = remember_deliveries(PoolMemory(), None, None, pods, at_s=NOW_S)
+    assert len(found.waits) == WAITS_KEPT, "it stays bounded"
+    assert {wait_s for _, wait_s in found.waits} == {40.0}
+
+
+def test_the_end_of_an_exhaustion_is_remembered() -> None:
+    found = remember_deliveries(memory(), struck(until=-1, strikes=4), None, (), at_s=NOW_S)
+    assert (found.strikes, found.recovered_s) == (4, NOW_S)
+    assert remember_deliveries(memory(), struck(until=-1), struck(until=60), (), at_s=NOW_S).recovered_s is None

@@ -73,16 +73,17 @@ def test_falling_demand_gives_back_the_dearest_first_and_only_after_the_window()
     assert world.ready() == world.wanted()
 
 
-def test_demand_that_dips_and_returns_within_the_window_moves_nothing() -> None:
+def test_demand_that_dips_and_returns_within_the_window_takes_nothing_away() -> None:
     world = a_world(rps=30)
     world.settle()
-    steady = world.wanted()
+    assert world.wanted() == {"reserved": 8}
     for _ in range(6):
         world.offered["chat"] = 5
         world.tick(8)
         world.offered["chat"] = 30
         world.tick(4)
-        assert world.wanted() == steady
+        assert world.wanted()["reserved"] == 8
+        assert sum(world.wanted().values()) <= 9, "swings teach that traffic is bursty, which is worth one more at most"
 
 
 @pytest.mark.parametrize("policy", [SpotPolicy.PREFERRED, SpotPolicy.HEDGED])

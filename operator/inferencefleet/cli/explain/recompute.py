@@ -14,12 +14,11 @@ from inferencefleet.domain.capacity import ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.lengths import LengthMix
-from inferencefleet.domain.plan import Reason
+from inferencefleet.domain.plan import Candidate, Reason
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.planning.calibrate import Learnt, running_shape
-from inferencefleet.planning.decide import DEFAULT_WINDOW_S
-from inferencefleet.planning.forecast import noise_margin, trend_ahead
+from inferencefleet.planning.forecasting.quantile import bound, normal_quantile, pooled_quantile
 from inferencefleet.planning.size import planned_share
 
 Block = Mapping[str, Any]
@@ -83,7 +82,7 @@ def recompute(
             checks.append(_unknown(field, sizing.get("requestsPerSecond"), again))
             continue
         found.append(again)
-        checks += _capacity(sizing, again, observed=observed, headroom=fleet.scaling.utilisation)
+        checks += _capacity(sizing, again, observed=observed, headroom=fleet.utilisation)
     checks += _replicas(fleet, status, plan)
     checks += _totals(status)
     return tuple(found), tuple(checks)
@@ -118,7 +117,7 @@ def _replica(
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.scaling.utilisation, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.utilisation, sigma_log),
     )
 
 
@@ -140,12 +139,25 @@ def _forecast(fleet: Fleet, plan: Block) -> list[Check]:
         level = plan.get("levelRequestsPerSecond", fleet.expected.requests_per_s)
         return [_compared("plan.upperRequestsPerSecond", said, level, ROUNDING, "the declared rate, no forecast")]
     level, noise = _number(plan, "levelRequestsPerSecond"), _number(plan, "noiseRequestsPerSecond")
-    trend = _number(plan, "trendRequestsPerSecondPerMinute") / 60
-    ahead = trend_ahead(level, trend, horizon_s=_number(plan, "horizonSeconds"), window_s=DEFAULT_WINDOW_S)
-    margin = noise_margin(noise, fleet.attainment)
-    drain = _number(plan, "backlogDrainRequestsPerSecond")
-    note = f"{level:.2f} now {ahead:+.2f} by trend {margin:+.2f} for noise {drain:+.2f} to drain the backlog"
-    return [_compared("plan.upperRequestsPerSecond", said, level + ahead + margin + drain, EXACT, note)]
+    drain, floor = _number(plan, "backlogDrainRequestsPerSecond"), _number(plan, "floorRequestsPerSecond")
+    quantile = _number(plan, "quantile") or fleet.attainment
+    present = level + normal_quantile(quantile) * noise
+    candidates = [
+        Candidate(
+            name=str(way.get("name")),
+            location_per_s=_number(way, "requestsPerSecond"),
+            deviation_per_s=_number(way, "deviationRequestsPerSecond"),
+            weight=_number(way, "weight"),
+        )
+        for way in _blocks(plan, "forecasters")
+    ]
+    expected = pooled_quantile(candidates, quantile, _number(plan, "stretch") or 1.0) if candidates else present
+    note = (
+        f"the largest of {expected:.2f} expected by {len(candidates)} forecasters, {present:.2f} now with its noise "
+        f"and {floor:.2f} announced, {drain:+.2f} to drain the backlog"
+    )
+    upper = bound(expected, present, floor, drain)
+    return [_compared("plan.upperRequestsPerSecond", said, upper, EXACT, note)]
 
 
 def _capacity(sizing: Block, again: Recomputed, *, observed: bool, headroom: float) -> list[Check]:

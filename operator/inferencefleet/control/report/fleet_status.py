@@ -192,6 +192,19 @@ def _derivation(plan: FleetPlan) -> JsonObject:
         "noiseRequestsPerSecond": round(ahead.noise_per_s, 3),
         "backlogDrainRequestsPerSecond": round(ahead.backlog_drain_per_s, 3),
         "upperRequestsPerSecond": round(ahead.upper_per_s, 3),
+        "quantile": round(ahead.quantile, 5),
+        "stretch": round(ahead.stretch, 3),
+        "floorRequestsPerSecond": round(ahead.floor_per_s, 3),
+        "forecasters": [
+            {
+                "name": way.name,
+                "weight": round(way.weight, 4),
+                "requestsPerSecond": round(way.location_per_s, 3),
+                "deviationRequestsPerSecond": round(way.deviation_per_s, 3),
+            }
+            for way in ahead.candidates
+        ]
+        or None,
         "forecastMessage": ahead.sentence,
         "risk": plan.risk or None,
         "steps": [

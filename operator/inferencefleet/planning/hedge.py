@@ -1,0 +1,139 @@
+"""What spot costs a fleet beyond its price: the losses it must survive, and the work that is lost with every node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from types import MappingProxyType
+
+from inferencefleet.domain.fleet import Fleet, SpotPolicy, TrafficClass
+from inferencefleet.domain.pool import CapacityType, InterruptionRecord, Pool
+from inferencefleet.planning.interruptions import HOUR_S, expected_stay_h
+from inferencefleet.planning.losses import Loss, plausible_loss
+
+SPOT_SHARE_OF_MISSES = 0.5
+"""Of the misses that the declared attainment allows: the rest is left to surprises of the traffic."""
+SHORTEST_STAY_H = 0.05
+"""A start is never spread over less: 3 minutes."""
+LONGEST_STAY_H = 4.0
+"""Nor over more: traffic ebbs within hours, and takes the replica away again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposed:
+    """One pool as the hedge of one fleet sees it."""
+
+    pool: Pool
+    record: InterruptionRecord
+    replicas: int
+    """Of this fleet that are, or would be, there."""
+    replicas_per_node: int
+    cold_start_s: float
+    """From a loss to a serving replica, wherever it goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTerms:
+    """What placement needs to know of one pool beyond its price list."""
+
+    price_per_gpu_hour: float
+    """Expected price: the list price and what interruptions waste of it."""
+    lost_replicas: int
+    """That may be down at once; 0 = nothing that must be survived."""
+    start_cost_hours: float
+    """Dollars per hour that starting a replica wastes over its expected stay, in hours of its price per hour."""
+    loss: Loss | None
+    """What stands behind `lost_replicas`; None where nothing is hedged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedge:
+    """The terms on which a fleet may use its pools."""
+
+    survival_requests_per_s: float
+    """Planned capacity that must be left after a plausible loss of any one spot pool."""
+    pools: Mapping[str, PoolTerms] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def losses(self) -> dict[str, int]:
+        """Replicas that may be down at once, by spot pool."""
+        return {name: terms.lost_replicas for name, terms in self.pools.items() if terms.loss is not None}
+
+
+def hedge(
+    fleet: Fleet, exposed: tuple[Exposed, ...], *, arrivals_per_s: float, survival_utilisation: float, at_s: float
+) -> Hedge:
+    """Terms for every pool of `exposed`. Only policy Hedged of interactive traffic pays for spares.
+
+    While a replacement starts, the rest may run at `survival_utilisation` of its capacity.
+    """
+    hedged = needs_spares(fleet)
+    return Hedge(
+        survival_requests_per_s=arrivals_per_s * fleet.utilisation / survival_utilisation if hedged else 0.0,
+        pools=MappingProxyType({place.pool.name: _terms(fleet, place, hedged, at_s) for place in exposed}),
+    )
+
+
+def needs_spares(fleet: Fleet) -> bool:
+    """Batch traffic may wait for a replacement, and policy Preferred has chosen to."""
+    return fleet.spot.policy is SpotPolicy.HEDGED and fleet.traffic_class is TrafficClass.INTERACTIVE
+
+
+def _terms(fleet: Fleet, place: Exposed, hedged: bool, at_s: float) -> PoolTerms:
+    loss = None
+    if hedged and place.pool.capacity_type is CapacityType.SPOT:
+        loss = plausible_loss(
+            place.record,
+            place.pool,
+            nodes_used=ceil(place.replicas / place.replicas_per_node),
+            replace_s=place.cold_start_s,
+            attainment=1 - SPOT_SHARE_OF_MISSES * (1 - fleet.attainment),
+            at_s=at_s,
+            drain_s=fleet.engine.drain_s,
+        )
+    return PoolTerms(
+        price_per_gpu_hour=effective_price_per_gpu_hour(
+            place.pool, place.record, place.cold_start_s, at_s=at_s, drain_s=fleet.engine.drain_s
+        ),
+        lost_replicas=0 if loss is None else min(place.replicas, loss.nodes * place.replicas_per_node),
+        start_cost_hours=start_cost_hours(place.pool, place.record, cold_start_s=place.cold_start_s, at_s=at_s),
+        loss=loss,
+    )
+
+
+def effective_price_per_gpu_hour(
+    pool: Pool, record: InterruptionRecord, cold_start_s: float, *, at_s: float, drain_s: float = 0.0
+) -> float:
+    """Price of an hour of *serving*: each stay on a node also pays for a cold start and a drain that serve nobody."""
+    wasted_h = (cold_start_s + drain_s) / HOUR_S
+    return pool.price_per_gpu_hour * (1 + wasted_h / expected_stay_h(record, pool, at_s))
+
+
+def start_cost_hours(pool: Pool, record: InterruptionRecord, *, cold_start_s: float, at_s: float) -> float:
+    """The cold start of one more replica, spread over the time that it may expect to stay there.
+
+    Times its price per hour this is dollars per hour, as placement counts. Nodes that nobody takes are left with the
+    next ebb of the traffic, so no stay counts for more than a few hours.
+    """
+    stay_h = min(LONGEST_STAY_H, expected_stay_h(record, pool, at_s))
+    return cold_start_s / HOUR_S / max(SHORTEST_STAY_H, stay_h)
+
+
+def worth_returning(*, saving_per_hour: float, switching_cost: float, stay_h: float) -> bool:
+    """Does a move to the cheaper pool pay before the replica is likely to be thrown out again? Costs in dollars."""
+    return saving_per_hour * stay_h > switching_cost
+
+
+def risk_sentence(pool: str, loss: Loss, *, left_requests_per_s: float, needed_requests_per_s: float) -> str:
+    """What a reader of the plan should know: the loss, how often, and what it leaves."""
+    if loss.nodes == 0:
+        return (
+            f"losses of {pool} need no spare: they are down {100 * loss.exceeded:.2g} % of the time, which the "
+            f"attainment allows"
+        )
+    often = f"1 in {1 / loss.probability_per_hour:.0f} hours" if loss.probability_per_hour > 0 else "never seen"
+    return (
+        f"a loss of {loss.nodes} node{'s' if loss.nodes > 1 else ''} of {pool} ({often}) leaves "
+        f"{left_requests_per_s:.1f} of {needed_requests_per_s:.1f} req/s needed"
+    )

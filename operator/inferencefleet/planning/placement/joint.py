@@ -1,0 +1,229 @@
+"""All fleets over all pools: alone where nobody is in the way, together where a pool is scarce."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from inferencefleet.planning.placement.alone import Choice, alone
+from inferencefleet.planning.placement.case import Case, load, prepare
+from inferencefleet.planning.placement.measure import cost, priced, shortage
+from inferencefleet.planning.placement.program import Program
+from inferencefleet.planning.placement.share import caps, components, limits, one_after_the_other, over, usage
+from inferencefleet.planning.placement.solve import Allowance, optimise, shadow_prices, whole_counts
+from inferencefleet.planning.placement.terms import TOLERANCE, Claim, Joint, Offer
+from inferencefleet.planning.placement.verdicts import Around, told
+
+MOST_EXACT = 120
+"""Fleets of one component that are solved as they are; more are relaxed first, and only those that the relaxation
+leaves in fractions are solved exactly, in the room that the others leave."""
+NODES_MATTER = 0.01
+"""Whole nodes are worth a problem of their own from this share of all dollars on..."""
+MOST_WHOLE_NODES = 60
+"""...and up to so many fleets; with more, a node that is partly empty is noise."""
+MOST_ALONE = 50
+"""Fleets without a closed form that are solved one by one."""
+
+
+@dataclass(slots=True)
+class _Answer:
+    counts: list[list[int]]
+    bound: float
+    """Of dollars and priced shortage."""
+
+
+def place_all(claims: Sequence[Claim], offers: Sequence[Offer], *, deadline_s: float) -> Joint:
+    """The cheapest placement of all claims that keeps every limit; whoever lacks something has the lowest priority.
+
+    `deadline_s` bounds the seconds of solving; what is known by then is what comes back, with its gap.
+    """
+    by_pool = {offer.pool: offer for offer in offers}
+    cases = [prepare(claim, by_pool) for claim in sorted(claims, key=lambda claim: claim.key)]
+    limited = limits(offers)
+    allowance = Allowance(left_s=deadline_s)
+
+    # 1. What would each do alone?
+    wishes = [alone(case, caps(case, limited)) for case in cases]
+    counts = [wish.counts for wish in wishes]
+    bound = sum(wish.lower for wish in wishes)
+
+    # 2. Where they get in each other's way, together.
+    worth: dict[str, float] = {}
+    if over(usage(cases, counts), limited):
+        counts, bound, worth = _together(cases, wishes, limited, allowance)
+    else:
+        counts, bound = _one_by_one(cases, wishes, limited, allowance)
+
+    # 3. Nodes are bought whole.
+    lacking = [shortage(case, mine) for case, mine in zip(cases, counts, strict=True)]
+    missing = sum(priced(case, lack) for case, lack in zip(cases, lacking, strict=True))
+    dollars = bill(cases, counts)
+    if dollars + missing - bound > NODES_MATTER * (dollars + missing) and len(cases) <= MOST_WHOLE_NODES:
+        counts, whole_bound = _whole_nodes(cases, counts, limited, allowance)
+        dollars = bill(cases, counts)
+        bound = max(bound, whole_bound)
+    gap = max(0.0, (dollars + missing - bound) / (dollars + missing)) if dollars + missing > 0 else 0.0
+    gap = 0.0 if gap < 1e-9 else gap
+    around = Around.of(cases, counts, limited)
+    return Joint(
+        placements={case.claim.key: told(case, mine, around) for case, mine in zip(cases, counts, strict=True)},
+        worth_per_gpu_hour={offer.pool: worth.get(offer.pool, 0.0) for offer in offers},
+        gap=gap,
+        problems=allowance.problems,
+        exact=gap <= TOLERANCE,
+    )
+
+
+def bill(cases: Sequence[Case], counts: Sequence[Sequence[int]]) -> float:
+    """Dollars per hour with nodes bought whole, and what starting wastes."""
+    total = 0.0
+    on_nodes: dict[str, float] = {}
+    offers: dict[str, Offer] = {}
+    for case, mine in zip(cases, counts, strict=True):
+        total += cost(case, mine)
+        for option, n in zip(case.options, mine, strict=True):
+            if n and option.offer.marginal_price_per_gpu_hour > 0:
+                offers[option.pool] = option.offer
+                gpus = n * load(option.gpus, option.offer.gpus_per_node)
+                on_nodes[option.pool] = on_nodes.get(option.pool, 0.0) + gpus
+    for pool, gpus in on_nodes.items():
+        per_node = offers[pool].gpus_per_node
+        unused = math.ceil(gpus / per_node - 1e-9) * per_node - gpus
+        total += unused * offers[pool].marginal_price_per_gpu_hour
+    return total
+
+
+def _one_by_one(
+    cases: Sequence[Case], wishes: Sequence[Choice], limited: Mapping[str, float], allowance: Allowance
+) -> tuple[list[list[int]], float]:
+    """Nothing is scarce: only fleets without a closed form are left, and only while what they take stays free."""
+    counts = [wish.counts for wish in wishes]
+    bounds = [wish.lower for wish in wishes]
+    open_cases = [index for index, wish in enumerate(wishes) if not wish.exact]
+    for index in open_cases[:MOST_ALONE]:
+        answer = _solve([cases[index]], [counts[index]], _own(cases[index], limited), bounds[index], allowance)
+        bounds[index] = max(bounds[index], answer.bound)
+        tried = [*counts[:index], answer.counts[0], *counts[index + 1 :]]
+        if not over(usage(cases, tried), limited):
+            counts = tried
+    return counts, sum(bounds)
+
+
+def _own(case: Case, limited: Mapping[str, float]) -> dict[str, float]:
+    return {option.pool: limited[option.pool] for option in case.options if option.pool in limited}
+
+
+def _together(
+    cases: Sequence[Case], wishes: Sequence[Choice], limited: Mapping[str, float], allowance: Allowance
+) -> tuple[list[list[int]], float, dict[str, float]]:
+    """Problems over scarce pools only; a pool that becomes scarce by what moved there joins, until none does.
+
+    Limits that are left out only make the bound smaller, so it stays one.
+    """
+    greedy, missed = one_after_the_other(cases, wishes, limited)
+    scarce = over(usage(cases, [wish.counts for wish in wishes]), limited) | missed
+    known: dict[tuple[tuple[int, ...], frozenset[str]], _Answer] = {}
+    while True:
+        counts = [wish.counts for wish in wishes]
+        bounds = [wish.lower for wish in wishes]
+        groups = components(cases, wishes, scarce)
+        for members, pools in groups:
+            key = (tuple(members), frozenset(pools))
+            if key not in known:
+                known[key] = _solve(
+                    [cases[i] for i in members],
+                    [greedy[i] for i in members],
+                    {pool: limited[pool] for pool in pools},
+                    sum(wishes[i].lower for i in members),
+                    allowance,
+                )
+            for place, i in enumerate(members):
+                counts[i] = known[key].counts[place]
+                bounds[i] = 0.0
+            bounds[members[0]] = known[key].bound
+        more = over(usage(cases, counts), limited) - scarce
+        if not more:
+            break
+        scarce |= more
+    worth: dict[str, float] = {}
+    for members, pools in groups:
+        worth.update(_worth([cases[i] for i in members], {pool: limited[pool] for pool in pools}, allowance))
+    if over(usage(cases, counts), limited) or _rank(cases, greedy) < _rank(cases, counts):
+        counts = greedy
+    return counts, sum(bounds), worth
+
+
+def _rank(cases: Sequence[Case], counts: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], float]:
+    """What is lacking, by priority, the highest first; then dollars."""
+    lacking: dict[int, float] = {}
+    for case, mine in zip(cases, counts, strict=True):
+        level = -case.claim.priority
+        lacking[level] = lacking.get(level, 0.0) + priced(case, shortage(case, mine))
+    return (
+        tuple(round(lacking[level], 6) for level in sorted(lacking)),
+        sum(cost(case, mine) for case, mine in zip(cases, counts, strict=True)),
+    )
+
+
+def _solve(
+    cases: list[Case], greedy: list[list[int]], free: Mapping[str, float], bound: float, allowance: Allowance
+) -> _Answer:
+    """One component, with the greedy placement as its start and its fallback; `bound` is known without solving."""
+    fallback = _Answer(counts=greedy, bound=bound)
+    if len(cases) > MOST_EXACT:
+        return _relaxed(cases, greedy, free, allowance) or fallback
+    lacking = [shortage(case, mine) for case, mine in zip(cases, greedy, strict=True)]
+    full = None if any(lack.any for lack in lacking) else lacking
+    program = Program(cases, free=free, most_lacking=full, whole_nodes=False)
+    solved = optimise(program, allowance, whole=True, start=greedy)
+    if solved is None:
+        return fallback
+    counts = [[round(n) for n in mine] for mine in solved.counts]
+    return _Answer(counts=counts, bound=solved.cost_bound + solved.shortage_bound)
+
+
+def _relaxed(
+    cases: list[Case], greedy: list[list[int]], free: Mapping[str, float], allowance: Allowance
+) -> _Answer | None:
+    """Few fleets of a relaxation are in fractions, about as many as there are shared limits: only those are left."""
+    lacking = [shortage(case, mine) for case, mine in zip(cases, greedy, strict=True)]
+    full = None if any(lack.any for lack in lacking) else lacking
+    relaxed = optimise(Program(cases, free=free, most_lacking=full, whole_nodes=False), allowance, whole=False)
+    if relaxed is None:
+        return None
+    counts = [whole_counts(mine) for mine in relaxed.counts]
+    rest = [i for i, mine in enumerate(counts) if mine is None]
+    done = [i for i, mine in enumerate(counts) if mine is not None]
+    used = usage([cases[i] for i in done], [counts[i] or [] for i in done])
+    left = {pool: gpus - used.get(pool, 0.0) for pool, gpus in free.items()}
+    open_cases = [cases[i] for i in rest]
+    wishes = [alone(case, caps(case, left)) for case in open_cases]
+    start, _ = one_after_the_other(open_cases, wishes, left)
+    program = Program(open_cases, free=left, most_lacking=None, whole_nodes=False)
+    solved = optimise(program, allowance, whole=True, start=start) if rest else None
+    for place, i in enumerate(rest):
+        counts[i] = start[place] if solved is None else [round(n) for n in solved.counts[place]]
+    return _Answer(
+        counts=[mine or [0] * len(case.options) for case, mine in zip(cases, counts, strict=True)],
+        bound=relaxed.cost_bound + relaxed.shortage_bound,
+    )
+
+
+def _worth(cases: list[Case], free: Mapping[str, float], allowance: Allowance) -> dict[str, float]:
+    return shadow_prices(Program(cases, free=free, most_lacking=None, whole_nodes=False), allowance)
+
+
+def _whole_nodes(
+    cases: list[Case], counts: list[list[int]], limited: Mapping[str, float], allowance: Allowance
+) -> tuple[list[list[int]], float]:
+    """The same again with nodes bought whole and nobody lacking more than before."""
+    lacking = [shortage(case, mine) for case, mine in zip(cases, counts, strict=True)]
+    missing = sum(priced(case, lack) for case, lack in zip(cases, lacking, strict=True))
+    program = Program(cases, free=limited, most_lacking=lacking, whole_nodes=True)
+    objective_only = optimise(program, allowance, whole=True, start=counts)
+    if objective_only is None:
+        return counts, -math.inf
+    tried = [[round(n) for n in mine] for mine in objective_only.counts]
+    better = bill(cases, tried) < bill(cases, counts) - 1e-9 and not over(usage(cases, tried), limited)
+    return (tried if better else counts), objective_only.cost_bound + missing

@@ -1,0 +1,220 @@
+"""A `Program` in the hands of HiGHS: who lacks what first, by priority, then dollars.
+
+Priorities are strict, so they are not weights: what the highest level lacks is made as small as it can be and held
+there, then the next level, then dollars. Weights far enough apart for that would leave no digits for prices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import highspy
+import numpy as np
+
+from inferencefleet.planning.placement.case import Case, Mode
+from inferencefleet.planning.placement.program import Block, Program
+from inferencefleet.planning.placement.terms import TOLERANCE
+
+EXACT_GAP = 1e-6
+SMALL = 20
+"""Up to so many fleets the gap is closed altogether."""
+HELD = 1e-6
+"""Relative and absolute tolerance at which a level's shortage is held while the next is minimised."""
+NEAR = 1e-6
+"""This near to a whole number is whole."""
+
+
+@dataclass(slots=True)
+class Allowance:
+    """Seconds of solving that are left. There is no clock here: HiGHS says how long it took."""
+
+    left_s: float
+    problems: int = 0
+
+
+@dataclass(slots=True)
+class Solved:
+    """The last phase's solution, and what bounds it."""
+
+    counts: list[list[float]]
+    cost_bound: float
+    shortage_bound: float
+    worth: dict[str, float] = field(default_factory=dict)
+    """Dollars per hour of one GPU more, by limited pool; of relaxations only."""
+
+
+def optimise(
+    program: Program, allowance: Allowance, *, whole: bool, start: Sequence[Sequence[int]] | None = None
+) -> Solved | None:
+    """Solve all phases; None when time was up before there was any solution.
+
+    Not `whole`: the relaxation.
+    """
+    levels = _levels(program)
+    rows = [
+        program.row(-math.inf, math.inf, columns, [program.shortage_cost[column] for column in columns])
+        for columns in levels
+    ]
+    values = None if start is None else _start(program, start)
+    solver = _solver(program, whole=whole)
+    shortage_bound = 0.0
+    for columns, row in zip(levels, rows, strict=True):
+        objective = np.zeros(len(program.cost))
+        objective[columns] = [program.shortage_cost[column] for column in columns]
+        ran = _run(solver, objective, values, allowance, whole=whole)
+        if ran is None:
+            return None
+        values, least, bound = ran
+        shortage_bound += max(0.0, bound)
+        solver.changeRowBounds(row, -math.inf, least + HELD * (1.0 + abs(least)))
+    ran = _run(solver, np.asarray(program.cost), values, allowance, whole=whole)
+    if ran is None:
+        return None
+    values, _, cost_bound = ran
+    return Solved(
+        counts=[program.counts(block, case, values) for block, case in zip(program.blocks, program.cases, strict=True)],
+        cost_bound=cost_bound,
+        shortage_bound=shortage_bound,
+    )
+
+
+def shadow_prices(program: Program, allowance: Allowance) -> dict[str, float]:
+    """What one GPU more would save or serve, by limited pool: duals of the relaxation."""
+    solver = _solver(program, whole=False)
+    objective = np.asarray(program.cost, dtype=np.float64)
+    for column, price in program.shortage_cost.items():
+        objective[column] += price
+    if _run(solver, objective, None, allowance, whole=False) is None:
+        return dict.fromkeys(program.limit_rows, 0.0)
+    duals = solver.getSolution().row_dual
+    return {pool: max(0.0, -float(duals[row])) for pool, row in program.limit_rows.items()}
+
+
+def _levels(program: Program) -> list[list[int]]:
+    """Columns of what may be lacking, one list for each priority, the highest first."""
+    levels: dict[int, list[int]] = {}
+    for case, block in zip(program.cases, program.blocks, strict=True):
+        columns = [column for column in block.lacking if program.upper[column] > 0]
+        if columns:
+            levels.setdefault(-case.claim.priority, []).extend(columns)
+    return [levels[level] for level in sorted(levels)]
+
+
+def _solver(program: Program, *, whole: bool) -> Any:
+    solver = highspy.Highs()
+    solver.silent()
+    for option, value in (
+        ("threads", 1),
+        ("parallel", "off"),
+        ("random_seed", 0),
+        ("mip_rel_gap", EXACT_GAP if len(program.cases) <= SMALL else TOLERANCE),
+        ("mip_abs_gap", 1e-6),
+    ):
+        solver.setOptionValue(option, value)
+    if len(program.index) == 0:
+        # HiGHS wants at least one row; one that says nothing does.
+        program.row(-math.inf, math.inf, [0], [1.0])
+    solver.passModel(
+        len(program.cost),
+        len(program.row_lower),
+        len(program.index),
+        int(highspy.MatrixFormat.kRowwise),
+        int(highspy.ObjSense.kMinimize),
+        0.0,
+        np.asarray(program.cost, dtype=np.float64),
+        np.asarray(program.lower, dtype=np.float64),
+        np.asarray(program.upper, dtype=np.float64),
+        np.asarray(program.row_lower, dtype=np.float64),
+        np.asarray(program.row_upper, dtype=np.float64),
+        np.asarray(program.start, dtype=np.int32),
+        np.asarray(program.index, dtype=np.int32),
+        np.asarray(program.value, dtype=np.float64),
+        np.asarray(program.whole if whole else [0] * len(program.whole), dtype=np.int32),
+    )
+    return solver
+
+
+def _run(
+    solver: Any, objective: np.ndarray, values: np.ndarray | None, allowance: Allowance, *, whole: bool
+) -> tuple[np.ndarray, float, float] | None:
+    """(values, objective, bound)."""
+    if allowance.left_s <= 0:
+        return None
+    columns = len(objective)
+    solver.changeColsCost(columns, np.arange(columns, dtype=np.int32), objective)
+    before_s = solver.getRunTime()
+    solver.setOptionValue("time_limit", before_s + allowance.left_s)
+    if whole and values is not None:
+        solver.setSolution(columns, np.arange(columns, dtype=np.int32), values)
+    solver.run()
+    allowance.left_s -= solver.getRunTime() - before_s
+    allowance.problems += 1 if whole else 0
+    info = solver.getInfo()
+    if info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
+        return None
+    if not whole and solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        return None
+    value = float(info.objective_function_value)
+    bound = float(info.mip_dual_bound) if whole and any_whole(solver) else value
+    return np.asarray(solver.getSolution().col_value), value, min(value, bound)
+
+
+def any_whole(solver: Any) -> bool:
+    return bool(solver.getLp().integrality_)
+
+
+def whole_counts(counts: Sequence[float]) -> list[int] | None:
+    """The numbers if all are whole."""
+    rounded = [round(n) for n in counts]
+    return rounded if all(abs(n - r) <= NEAR for n, r in zip(counts, rounded, strict=True)) else None
+
+
+def _start(program: Program, counts: Sequence[Sequence[int]]) -> np.ndarray:
+    values = np.zeros(len(program.cost))
+    for block, case, mine in zip(program.blocks, program.cases, counts, strict=True):
+        if case.modes:
+            _start_block(program, block, case, mine, values)
+    for pool, column in program.node_columns.items():
+        values[column] = program.nodes_needed(pool, values)
+    return values
+
+
+def _start_block(program: Program, block: Block, case: Case, counts: Sequence[int], values: np.ndarray) -> None:
+    number, mode = mode_of(case, counts)
+    if block.modes:
+        values[block.modes[number]] = 1.0
+    left = list(counts)
+    for column, of, i, _ in block.replicas:
+        if of == number:
+            values[column] = min(left[i], program.upper[column])
+            left[i] -= int(values[column])
+    units = units_of(mode, counts)
+    need, total = case.claim.need.requests_per_s, sum(counts)
+    lacking, below, unsafe = block.lacking
+    values[lacking] = max(0.0, need - mode.unit * units, mode.remainder * (mode.need_units - units))
+    values[below] = max(0, case.floor - total)
+    for column, i in block.losses:
+        weight = dict(zip(mode.members, mode.weights, strict=True)).get(i, 1.0)
+        spare = 1.0 if units - weight * counts[i] < mode.survive_units else 0.0
+        values[column] = spare
+        missing = mode.survive_units + spare * case.options[i].loss - units
+        values[unsafe] = max(values[unsafe], missing)
+
+
+def mode_of(case: Case, counts: Sequence[int]) -> tuple[int, Mode]:
+    """The mode in which these replicas are worth most."""
+    used = {i for i, n in enumerate(counts) if n > 0}
+    fitting = [
+        (units_of(mode, counts) * mode.unit, -number)
+        for number, mode in enumerate(case.modes)
+        if used <= set(mode.members)
+    ]
+    number = -max(fitting)[1]
+    return number, case.modes[number]
+
+
+def units_of(mode: Mode, counts: Sequence[int]) -> float:
+    return sum(weight * counts[i] for i, weight in zip(mode.members, mode.weights, strict=True))

@@ -1,0 +1,241 @@
+"""Why a placement is what it is: the sum that leads to it, what stood in the way of cheaper, and what is lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from inferencefleet.domain.fleet import FleetKey, Routing
+from inferencefleet.domain.plan import Reason, Verdict
+from inferencefleet.planning.place import Placement
+from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode, Option, limit_load
+from inferencefleet.planning.placement.measure import after_loss, shortage, spent, worth
+from inferencefleet.planning.placement.solve import mode_of
+
+
+@dataclass(slots=True)
+class Around:
+    """What a fleet's own numbers do not say: who holds the pools that are full."""
+
+    limited: Mapping[str, float]
+    used: dict[str, float] = field(default_factory=dict)
+    holders: dict[str, list[tuple[int, FleetKey, int]]] = field(default_factory=dict)
+    """By pool: (priority, fleet, GPUs)."""
+
+    @classmethod
+    def of(cls, cases: Sequence[Case], counts: Sequence[Sequence[int]], limited: Mapping[str, float]) -> Around:
+        around = cls(limited=limited)
+        for case, mine in zip(cases, counts, strict=True):
+            for option, n in zip(case.options, mine, strict=True):
+                if n and option.pool in limited:
+                    gpus = n * limit_load(option.gpus, option.offer)
+                    around.used[option.pool] = around.used.get(option.pool, 0.0) + gpus
+                    holder = (case.claim.priority, case.claim.key, n * option.gpus)
+                    around.holders.setdefault(option.pool, []).append(holder)
+        return around
+
+    def is_full(self, option: Option) -> bool:
+        """Not one replica more fits into what all fleets together may hold."""
+        pool = option.pool
+        if pool not in self.limited:
+            return False
+        return self.used.get(pool, 0.0) + limit_load(option.gpus, option.offer) > self.limited[pool] + 1e-6
+
+
+def told(case: Case, counts: Sequence[int], around: Around) -> Placement:
+    """The placement with its derivation."""
+    replicas = {room.pool: 0 for room in case.claim.rooms}
+    for option, n in zip(case.options, counts, strict=True):
+        replicas[option.pool] = n
+    lacking = shortage(case, counts)
+    verdicts: list[Verdict] = []
+    if case.modes:
+        mode = mode_of(case, counts)[1]
+        verdicts = [*_passed_over(case, counts, mode, around), *_hedge(case, counts, mode)]
+        if lacking.survival_requests_per_s > 1e-9:
+            verdicts.append(_unhedged(case, counts))
+    if lacking.requests_per_s > 0 or lacking.replicas > 0:
+        verdicts += _short(case, counts, around)
+    return Placement(replicas=replicas, verdicts=tuple(verdicts), sized=sized(case, counts))
+
+
+def sized(case: Case, counts: Sequence[int]) -> Verdict:
+    """The sum that anybody can do again."""
+    need, total = case.claim.need, sum(counts)
+    used = [(option, n) for option, n in zip(case.options, counts, strict=True) if n > 0]
+    where = ", ".join(
+        f"{n} in {option.pool} (${option.room.sizing.marginal_price_per_hour:.2f}/h more each)" for option, n in used
+    )
+    speeds = {option.speed for option, _ in used}
+    each = f"at {min(speeds, default=0.0):.2f} planned for a replica"
+    if len(speeds) > 1 and case.claim.routing is not Routing.UNIFORM:
+        parts = " + ".join(f"{n} x {option.speed:.2f}" for option, n in used)
+        each = f"at {MIXED_SHARE} x ({parts}) behind a gateway that learns who is slower"
+    return Verdict(
+        code=Reason.SIZED,
+        sentence=(
+            f"{need.requests_per_s:.2f} req/s {each}, at least {need.floor}: {total} replicas, cheapest first: "
+            f"{where or 'none'}"
+        ),
+        after=total,
+    )
+
+
+def _passed_over(case: Case, counts: Sequence[int], mode: Mode, around: Around) -> list[Verdict]:
+    """Each cheaper option that is not used although a dearer one is, with what stood in the way."""
+    verdicts = []
+    used = [i for i in mode.members if counts[i] > 0]
+    dearest = max((case.options[i].cost for i in used), default=0.0)
+    for i in mode.members:
+        option = case.options[i]
+        if option.cost >= dearest - 1e-9:
+            continue
+        verdict = _obstacle(case, counts, i, mode, around, dearest)
+        if verdict is not None:
+            verdicts.append(verdict)
+    return verdicts
+
+
+def _obstacle(case: Case, counts: Sequence[int], i: int, mode: Mode, around: Around, dearest: float) -> Verdict | None:
+    option, here = case.options[i], counts[i]
+    if here >= option.most:
+        return Verdict(code=option.room.limited_by, sentence=option.room.limit_sentence, before=here, after=option.most)
+    if around.is_full(option):
+        return _held(case, option, here, around)
+    on_spot = sum(counts[j] for j in mode.members if case.options[j].spot)
+    if option.spot and on_spot >= mode.spot_most:
+        return Verdict(
+            code=Reason.SPOT_LIMIT,
+            sentence=f"spec.placement.spot.maxFraction allows {mode.spot_most} spot replicas",
+            before=here,
+            after=mode.spot_most,
+        )
+    staying = [
+        (other, n)
+        for other, n in zip(case.options, counts, strict=True)
+        if n > 0 and other.cost > option.cost and min(n, other.current) > 0
+    ]
+    if here >= option.current and staying and option.start >= staying[0][0].cost - option.cost:
+        other, n = staying[0]
+        return Verdict(
+            code=Reason.STAYING,
+            sentence=(
+                f"{min(n, other.current)} replicas stay in {other.pool}: {option.pool} saves "
+                f"${other.cost - option.cost:.2f}/h each, and starting one there wastes ${option.start:.2f}"
+            ),
+            before=here,
+            after=here,
+        )
+    return None
+
+
+def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
+    """The pool is full: whom do its GPUs serve?"""
+    others = [holder for holder in around.holders.get(option.pool, ()) if holder[1] != case.claim.key]
+    above = [holder for holder in others if holder[0] > case.claim.priority]
+    limit = around.limited[option.pool]
+    if above:
+        gpus, first = sum(holder[2] for holder in above), max(above)[1]
+        return Verdict(
+            code=Reason.PRIORITY,
+            sentence=(
+                f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(above)} fleet(s) of higher priority, {first} "
+                f"first; this fleet has priority {case.claim.priority}"
+            ),
+            before=here,
+            after=here,
+        )
+    gpus = sum(holder[2] for holder in others)
+    return Verdict(
+        code=Reason.SHARED_POOL,
+        sentence=(
+            f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(others)} other fleet(s), where they save or serve "
+            f"more; {here} replicas of this one fit"
+        ),
+        before=here,
+        after=here,
+    )
+
+
+def _hedge(case: Case, counts: Sequence[int], mode: Mode) -> list[Verdict]:
+    total = sum(counts)
+    if not case.hedged or total <= mode.target or shortage(case, counts).survival_requests_per_s > 1e-9:
+        return []
+    spare = total - mode.target
+    return [
+        Verdict(
+            code=Reason.SPOT_HEDGE,
+            sentence=(
+                f"{spare} more than demand needs, so that the loss of {_worst_loss(case, counts)} leaves "
+                f"{after_loss(case, counts):.2f} req/s of {case.claim.need.survival_requests_per_s:.2f} that must "
+                "survive"
+            ),
+            before=mode.target,
+            after=total,
+        )
+    ]
+
+
+def _worst_loss(case: Case, counts: Sequence[int]) -> str:
+    losses = [
+        (min(n, option.loss) * option.speed, option.pool, min(n, option.loss))
+        for option, n in zip(case.options, counts, strict=True)
+        if option.spot and n > 0
+    ]
+    _, pool, lost = max(losses, default=(0.0, "spot", 0))
+    return f"{lost} replicas of {pool} at once"
+
+
+def _unhedged(case: Case, counts: Sequence[int]) -> Verdict:
+    return Verdict(
+        code=Reason.SPOT_HEDGE,
+        sentence=(
+            f"the loss of {_worst_loss(case, counts)} would leave {after_loss(case, counts):.2f} req/s of "
+            f"{case.claim.need.survival_requests_per_s:.2f} that must survive; more needs room off spot, budget or "
+            "maxReplicas"
+        ),
+        before=sum(counts),
+        after=sum(counts),
+    )
+
+
+def _short(case: Case, counts: Sequence[int], around: Around) -> list[Verdict]:
+    need, total, got = case.claim.need, sum(counts), worth(case, counts)
+    wanted = max((mode.target for mode in case.modes), default=need.floor)
+    if total >= case.ceiling:
+        sentence = f"maxReplicas={need.ceiling} is worth {got:.2f} req/s of {need.requests_per_s:.2f}; raise it"
+        wanted = max((int(mode.need_units) for mode in case.modes), default=total)
+        return [Verdict(code=Reason.MAX_REPLICAS, sentence=sentence, before=wanted, after=total)]
+    short = f"{total} replicas are worth {got:.2f} req/s of {need.requests_per_s:.2f}"
+    if got >= need.requests_per_s:
+        short = f"{total} replicas are fewer than minReplicas={need.floor}"
+    budget = _beyond_budget(case, counts, around)
+    if budget is not None:
+        sentence = (
+            f"{short}; one more costs ${budget:.2f}/h and exceeds spec.budget of ${case.claim.budget_per_hour:.2f}/h"
+        )
+        return [Verdict(code=Reason.BUDGET, sentence=f"{sentence}; raise it", before=wanted, after=total)]
+    held = [
+        _held(case, option, n, around)
+        for option, n in zip(case.options, counts, strict=True)
+        if around.is_full(option) and n < option.most
+    ]
+    first = [verdict for verdict in held if verdict.code is Reason.PRIORITY][:1]
+    sentence = (
+        f"{short} and no pool has room for more; raise spec.limits.gpus of a GPUPool, allow more spot, or add a pool"
+    )
+    return [*first, Verdict(code=Reason.NOT_ENOUGH_GPUS, sentence=sentence, before=wanted, after=total)]
+
+
+def _beyond_budget(case: Case, counts: Sequence[int], around: Around) -> float | None:
+    """Price of the cheapest replica that there is room for and no money."""
+    budget = case.claim.budget_per_hour
+    if budget is None:
+        return None
+    prices = [
+        option.price
+        for option, n in zip(case.options, counts, strict=True)
+        if n < option.most and not around.is_full(option)
+    ]
+    cheapest = min(prices, default=0.0)
+    return cheapest if spent(case, counts) + cheapest > budget + 1e-9 else None
