@@ -11,7 +11,7 @@ from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.api.fleet_v1alpha1 import ScalingBlock
 from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, Speculation
-from inferencefleet.domain.fleet import ScalingTerms, SpotPolicy, SpotTerms
+from inferencefleet.domain.fleet import USUAL_UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
@@ -80,10 +80,10 @@ RULES: tuple[Rule, ...] = (
         source="S2",
         stance=Stance.USED,
         ours=(
-            "Where spec.scaling.headroom is not set and traffic says no better; on top of it capacity is lowered by "
-            "its own uncertainty."
+            "Default of spec.scaling.headroom behind an even spread; on top of it capacity is lowered by its own "
+            "uncertainty."
         ),
-        check=lambda: ScalingTerms().utilisation == 0.7,
+        check=lambda: USUAL_UTILISATION[Routing.UNIFORM] == 0.7,
     ),
     Rule(
         rule="KV cache 80-90 % used; below 60 % over-provisioned; above 95 % requests are dropped",

@@ -170,8 +170,13 @@ def test_what_the_plan_must_know_of_traffic_and_money_arrives() -> None:
     assert found.schedule == (
         ScheduledTraffic(cron="30 7 * * MON-FRI", timezone="Europe/Berlin", duration_s=36_000.0, requests_per_s=12.0),
     )
-    assert (found.scaling.headroom, found.scaling.utilisation) == (0.6, 0.6)
+    assert (found.scaling.headroom, found.utilisation) == (0.6, 0.6)
     assert found.scaling.fallback == FallbackTerms(behavior=FallbackBehavior.STATIC, replicas=4)
+
+
+def test_without_headroom_a_load_aware_router_is_planned_closer_to_capacity() -> None:
+    even, aware = good(), good({"spec.traffic.routing": "LoadAware"})
+    assert (even.utilisation, aware.utilisation) == (0.7, 0.76)
 
 
 @pytest.mark.parametrize(
