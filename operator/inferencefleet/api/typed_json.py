@@ -101,7 +101,7 @@ def _encoded_union(members: tuple[Any, ...]) -> Coder:
         if value is None:
             return None
         for member in members:
-            if _is_dataclass(member) and type(value) is member:
+            if _is_dataclass(member) and isinstance(value, member):
                 return ({TYPE: member.__name__} if tagged else {}) | _encoder(member)(value)
         return _encoder(next(member for member in members if not _is_dataclass(member)))(value)
 

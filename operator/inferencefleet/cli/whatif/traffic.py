@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import sqrt
 from types import MappingProxyType
+from typing import Any
 
 from inferencefleet.cli.whatif.changes import Change
 from inferencefleet.domain.fleet import Fleet, FleetKey
@@ -108,12 +109,13 @@ def _busier(metrics: FleetMetrics, factor: float) -> FleetMetrics:
     counts = (
         "prompt_tokens", "output_tokens", "ttft_s", "itl_s", "e2e_s", "ttft_long_s", "itl_long_s", "e2e_long_s",
     )  # fmt: skip
+    changed: dict[str, Any] = {name: _times(getattr(metrics, name), factor) for name in rates}
+    changed |= {name: _more(getattr(metrics, name), factor) for name in counts}
     pools = {name: _busier_pool(pool, factor) for name, pool in metrics.pools.items()}
     return replace(
         metrics,
         pools=MappingProxyType(pools),
-        **{name: _times(getattr(metrics, name), factor) for name in rates},
-        **{name: _more(getattr(metrics, name), factor) for name in counts},
+        **changed,
     )
 
 

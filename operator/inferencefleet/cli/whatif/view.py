@@ -139,7 +139,7 @@ def _cell(before: FleetPlan, after: FleetPlan, said: Callable[[FleetPlan], str])
 
 
 def _pool_rows(answer: Answer) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for before, after in answer.pools:
         gpus = _arrow(str(before.gpus_planned), str(after.gpus_planned))
         worth = _arrow(dollars(before.worth_per_gpu_hour), dollars(after.worth_per_gpu_hour))

@@ -85,7 +85,8 @@ Clauses = list[str | None]
 
 
 def _headline(fleet: Fleet, status: FleetStatus, now_s: float | None) -> Clauses:
-    wanted, ready, last = status.replicas or 0, status.ready_replicas or 0, (status.history or [None])[0]
+    wanted, ready = status.replicas or 0, status.ready_replicas or 0
+    last = status.history[0] if status.history else None
     moving = sum(pool.starting for pool in status.pools or ()), sum(pool.blocked for pool in status.pools or ())
     waiting = ", ".join(f"{n} {word}" for n, word in zip(moving, ("starting", "blocked"), strict=True) if n)
     cost = status.cost
