@@ -76,7 +76,9 @@ def _replicas(axes: Any, run: Replayed) -> None:
 def _attainment(axes: Any, answer: Simulated) -> None:
     for colour, run in zip(COLOURS * 9, answer.runs, strict=False):
         minutes = one(run).minutes
-        axes.plot(_thinned(minutes.start_s) / 3600, 100 * _thinned(minutes.attainment), color=colour, lw=1, label=run.policy)
+        axes.plot(
+            _thinned(minutes.start_s) / 3600, 100 * _thinned(minutes.attainment), color=colour, lw=1, label=run.policy
+        )
     axes.axhline(100 * answer.fleet.attainment, color="grey", ls=":", label="declared")
     axes.set_xlabel("hours")
     axes.set_ylabel("% of requests")
@@ -101,8 +103,8 @@ def _latency(axes: Any, answer: Simulated, metric: SloMetric) -> None:
         values = fleet.results.ttft_s if metric is SloMetric.TTFT else fleet.results.tpot_s
         known = np.sort(values[fleet.counted & ~np.isnan(values)])
         if known.size:
-            shares = np.linspace(0, 1, MOST_POINTS)
-            axes.plot(np.quantile(known, shares), 1 - shares + 0.5 / known.size, color=colour, label=run.policy)
+            above = np.geomspace(1, 1 / known.size, MOST_POINTS)
+            axes.plot(np.quantile(known, 1 - above), above, color=colour, label=run.policy)
     for slo in answer.fleet.slos:
         if slo.metric is metric:
             axes.axvline(slo.target_s, color="grey", ls=":", label=str(slo))

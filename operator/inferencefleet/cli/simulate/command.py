@@ -27,25 +27,53 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("simulate", short_help="Replay a trace on fleets and pools.")
-@click.option("--trace", type=_FILE, metavar="FILE.csv",
-              help="Requests: arrival_s,prompt_tokens,output_tokens[,prefix_tokens[,session]]; packed or not.")
-@click.option("--rate", type=_FILE, metavar="FILE.csv",
-              help="Instead of a trace: minute,requests_per_s (or requests_per_minute).")
-@click.option("--lengths", type=_FILE, metavar="FILE.csv",
-              help="With --rate: prompt_tokens,output_tokens[,prefix_tokens]. Default: as the fleet declares.")
+@click.option(
+    "--trace",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="Requests: arrival_s,prompt_tokens,output_tokens[,prefix_tokens[,session]]; packed or not.",
+)
+@click.option(
+    "--rate", type=_FILE, metavar="FILE.csv", help="Instead of a trace: minute,requests_per_s (or requests_per_minute)."
+)
+@click.option(
+    "--lengths",
+    type=_FILE,
+    metavar="FILE.csv",
+    help="With --rate: prompt_tokens,output_tokens[,prefix_tokens]. Default: as the fleet declares.",
+)
 @click.option("--fleet", "fleet_file", type=_FILE, required=True, metavar="FILE.yaml", help="The InferenceFleet.")
 @click.option("--pools", "pools_file", type=_FILE, required=True, metavar="FILE.yaml", help="Its GPUPools.")
-@click.option("--policy", "names", multiple=True, metavar="NAME",
-              help="Who decides; the first is looked at closely, further ones are compared. Default ours.")
+@click.option(
+    "--policy",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Who decides; the first is looked at closely, further ones are compared. Default ours.",
+)
 @click.option("--alone", is_flag=True, help="Without the comparison with a fixed fleet for the busiest minute.")
-@click.option("--spot", multiple=True, metavar="[POOL=]FILE",
-              help="A recorded spot market: at_s,nodes, or JSON of published traces. Default: chance, as declared.")
+@click.option(
+    "--spot",
+    multiple=True,
+    metavar="[POOL=]FILE",
+    help="A recorded spot market: at_s,nodes, or JSON of published traces. Default: chance, as declared.",
+)
 @click.option("--traffic", type=Times(), metavar="xN", help="N times the traffic, as next quarter may bring.")
-@click.option("--truth", "factors", type=TruthFactors(), metavar="NAME=FACTOR,...",
-              help="How far engines are off the prior (memory, compute, overhead, kv_cache, ...), or prior. Default: "
-                   "drawn as it was measured.")
-@click.option("--start", default="2027-01-15T08:00:00Z", show_default=True, metavar="TIME",
-              help="When it begins: schedules of the fleet look at the calendar.")
+@click.option(
+    "--truth",
+    "factors",
+    type=TruthFactors(),
+    metavar="NAME=FACTOR,...",
+    help="How far engines are off the prior (memory, compute, overhead, kv_cache, ...), or prior. Default: "
+    "drawn as it was measured.",
+)
+@click.option(
+    "--start",
+    default="2027-01-15T08:00:00Z",
+    show_default=True,
+    metavar="TIME",
+    help="When it begins: schedules of the fleet look at the calendar.",
+)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=1, show_default=True, help="Of all chance.")
 @click.option("--report", type=_FILE, metavar="OUT.html", help="A page with charts, tables and all decisions.")
 @output_option
@@ -125,7 +153,11 @@ def _arrivals(
         raise Refusal("--trace: give either --trace FILE.csv, or --rate FILE.csv (with --lengths FILE.csv)")
     if trace is not None and lengths is not None:
         raise Refusal("--lengths: goes with --rate; a trace has the lengths of its own requests")
-    found = from_trace(trace) if trace is not None else from_rates(rate or Path(), lengths, fleet.expected.lengths, seed=seed)
+    found = (
+        from_trace(trace)
+        if trace is not None
+        else from_rates(rate or Path(), lengths, fleet.expected.lengths, seed=seed)
+    )
     found = times(found, factor or 1.0, seed=seed)
     if not len(found):
         raise refuse("--traffic" if factor else "--rate", factor or rate, "leaves no request to replay; give more")

@@ -32,18 +32,16 @@ def write_report(answer: Simulated, path: Path) -> None:
 
 
 def page(answer: Simulated) -> str:
-    fleet, arrivals = answer.fleet, answer.stage.fleets[0].arrivals
+    fleet = answer.fleet
     about = [
-        f"Model {fleet.model.id}; objectives: {', '.join(map(str, fleet.slos))}; at least {100 * fleet.attainment:g} % "
-        "declared.",
-        f"{len(arrivals):,} requests in {number(answer.hours)} hours, prompts of {number(arrivals.prompt_tokens.mean())} "
-        f"and outputs of {number(arrivals.output_tokens.mean())} tokens on average.",
-        f"Engines as they really are: {described(answer.truth)}. Seed {answer.seed}: the same inputs give the same page.",
+        f"Model {fleet.model.id}; objectives: {', '.join(map(str, fleet.slos))}.",
+        f"{view.traffic(answer)}; the same inputs give the same page.",
+        f"Engines as they really are: {described(answer.truth)}.",
         *answer.notes,
     ]
     drawn = "".join(f"<h2>{escape(title)}</h2>\n{svg}\n" for title, svg in pictures(answer).items())
     decided = "".join(
-        f"<details{' open' if index == 0 else ''}><summary>{escape(run.policy)}: {len(run.decisions)} decisions</summary>"
+        f"<details{' open' if index == 0 else ''}><summary>{escape(run.policy)}: {len(run.decisions)}</summary>"
         + _table(("At", "Replicas", "Where", "Why"), (view.decision_row(each) for each in run.decisions), left=4)
         + "</details>\n"
         for index, run in enumerate(answer.runs)
@@ -67,10 +65,13 @@ def _policies(answer: Simulated) -> str:
 
 def _latencies(answer: Simulated) -> str:
     rows = [
-        (run.policy, *(view.seconds(value) for value in (*one(run).ttft_s, *one(run).tpot_s)), str(one(run).preemptions),
-         str(one(run).retries), str(one(run).replicas_killed))
+        (
+            run.policy,
+            *(view.seconds(value) for value in (*one(run).ttft_s, *one(run).tpot_s)),
+            *(str(count) for count in (one(run).preemptions, one(run).retries, one(run).replicas_killed)),
+        )
         for run in answer.runs
-    ]  # fmt: skip
+    ]
     head = ("Policy", "TTFT p50", "p95", "p99", "Token p50", "p95", "p99", "Preemptions", "Retries", "Replicas killed")
     return "<h2>Latencies and losses</h2>\n" + _table(head, rows)
 

@@ -72,12 +72,9 @@ def _run(run: Replayed, answer: Simulated) -> dict[str, Any]:
 
 def show(answer: Simulated) -> None:
     page = Page()
-    fleet, arrivals = answer.fleet, answer.stage.fleets[0].arrivals
+    fleet = answer.fleet
     page.heading(f"{fleet.key}: {fleet.model.id}, {', '.join(map(str, fleet.slos))}")
-    page.say(
-        f"{len(arrivals):,} requests in {number(answer.hours)} h, prompts of {number(arrivals.prompt_tokens.mean())} and "
-        f"outputs of {number(arrivals.output_tokens.mean())} tokens on average; seed {answer.seed}"
-    )
+    page.say(traffic(answer))
     page.say(f"Engines as they really are: {described(answer.truth)}")
     for note in answer.notes:
         page.say(note)
@@ -95,12 +92,23 @@ def show(answer: Simulated) -> None:
     first = answer.runs[0]
     if first.decisions:
         page.heading(f"Decisions of {first.policy}")
-        page.table(("AT", "REPLICAS", "WHERE", "WHY"), [decision_row(each) for each in first.decisions[:MOST_DECISIONS]])
+        page.table(
+            ("AT", "REPLICAS", "WHERE", "WHY"), [decision_row(each) for each in first.decisions[:MOST_DECISIONS]]
+        )
         if len(first.decisions) > MOST_DECISIONS:
             page.say(f"... and {len(first.decisions) - MOST_DECISIONS} more: see -o json or --report")
     page.say("")
     page.say(conclusion(answer))
     page.write()
+
+
+def traffic(answer: Simulated) -> str:
+    arrivals = answer.stage.fleets[0].arrivals
+    prompt, output = number(arrivals.prompt_tokens.mean()), number(arrivals.output_tokens.mean())
+    return (
+        f"{len(arrivals):,} requests in {number(answer.hours)} h, prompts of {prompt} and outputs of {output} tokens "
+        f"on average; seed {answer.seed}"
+    )
 
 
 def row(run: Replayed) -> tuple[str, ...]:
@@ -123,7 +131,9 @@ def conclusion(answer: Simulated) -> str:
     """Beside the fixed fleet for the peak, where there is one."""
     first = answer.runs[0]
     peak = next((run for run in answer.runs[1:] if run.policy == PEAK), None)
-    said = f"{first.policy} keeps {share(one(first).attainment)} of requests within the SLO for {dollars(first.dollars)}"
+    said = (
+        f"{first.policy} keeps {share(one(first).attainment)} of requests within the SLO for {dollars(first.dollars)}"
+    )
     if peak is None or not peak.dollars:
         return f"{said}."
     less = 1 - first.dollars / peak.dollars

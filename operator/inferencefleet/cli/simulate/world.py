@@ -30,7 +30,7 @@ from inferencefleet.simulator.replay import (
 from inferencefleet.simulator.servers import Arrivals, EngineKind, NotSimulated, check_simulated
 from inferencefleet.simulator.truth import Truth
 
-AFTER_S = 300.0
+AFTER_S = 60.0
 """What arrived last is served to its end."""
 FIRST_S = 300.0
 """The replicas at the beginning are for what arrives in this time."""
@@ -97,9 +97,6 @@ def _cloud(pool: Pool, market_: Availability | None) -> CloudBehaviour:
     """As the pool declares itself: limits are quotas, provisioning is what is expected of it."""
     nodes = None if pool.max_gpus is None else pool.max_gpus // pool.gpus_per_node
     reserved, spot = pool.capacity_type is CapacityType.RESERVED, pool.capacity_type is CapacityType.SPOT
-    if reserved and nodes is None:
-        rule = "a reserved pool has a size: give spec.limits.gpus"
-        raise refuse("--pools", pool.name, rule)
     return CloudBehaviour(
         nodes=nodes or 0 if reserved else 0,
         max_nodes=CloudBehaviour().max_nodes if nodes is None else nodes,
