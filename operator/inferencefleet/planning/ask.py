@@ -126,7 +126,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         at_s=around.at_s,
         horizon_s=0.0 if Part.FORECAST in without else horizon_s,
         window_s=window_s(state),
-        quantile=_quantile(fleet, following, rooms),
+        quantile=_quantile(fleet, rooms),
         drain_s=drain_time_s(fleet, horizon_s),
         schedule=state.schedule,
     )
@@ -241,10 +241,15 @@ def _cold_start_s(room: Room, rooms: Sequence[Room], state: FleetState, around: 
     )
 
 
-def _quantile(fleet: Fleet, following: Room, rooms: Sequence[Room]) -> float:
-    """The newsvendor's: a shortage is worth what the dearest pool would cost, the next replica costs what it costs."""
-    dearest = max(room.dollars_per_request_per_s for room in rooms if room.sizing.usable)
-    return planning_quantile(fleet.attainment, next_price=following.dollars_per_request_per_s, reference_price=dearest)
+def _quantile(fleet: Fleet, rooms: Sequence[Room]) -> float:
+    """The newsvendor's: a shortage is worth what the dearest pool costs, the replica too many what the cheapest does
+    that is not paid already. What stands idle on reserved GPUs may be all another fleet needs, so it counts as bought.
+    """
+    prices = [room.dollars_per_request_per_s for room in rooms if room.sizing.usable]
+    paid = [price for price in prices if price > 0]
+    if not paid:
+        return fleet.attainment
+    return planning_quantile(fleet.attainment, next_price=min(paid), reference_price=max(paid))
 
 
 def _gap(state: FleetState, demand: Demand) -> MetricsGap | None:
