@@ -138,7 +138,7 @@ def _polished(
     anew: Sequence[int],
     free: Mapping[str, float],
 ) -> list[list[int]]:
-    """Each fleet that chose anew or lacks something once more, higher priorities first, with what is left beside others.
+    """Each fleet that chose anew or lacks something once more, higher priorities first, with what others leave.
 
     One that has its wish needs no more.
     """
