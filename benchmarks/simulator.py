@@ -117,7 +117,7 @@ class Point:
     noisy: dict[str, float]
     """The same with noise, mean percentiles of some seeds."""
     chance: dict[str, float]
-    """The token-level engines under other noise and spread against themselves: what no program could be nearer than."""
+    """The token-level engines under other noise and spread against themselves."""
 
 
 def compare(workload: Workload, replicas: int, utilisation: float, requests: int, seeds: int) -> Point:
@@ -305,7 +305,7 @@ def describe(
     return [
         f"Without step noise, no percentile differs by more than {100 * silent:.1g} %. With the noise of the simulated "
         f"truth (3 % a step, 1 % between replicas), {sum(error <= AIM for error in noisy)} of {len(noisy)} percentiles "
-        f"are within {100 * AIM:.0f} % of the token-level engines; of the token-level engines under another draw of both, "
+        f"are within {100 * AIM:.0f} % of the token-level engines; of the token-level engines under another draw, "
         f"{sum(error <= AIM for error in chance)} are within {100 * AIM:.0f} % of themselves. The onset of overload "
         f"is within {100 * ONSET_AIM:.0f} % for {near} of {len(onsets)} workloads. {fastest} of {len(quick)} replays "
         f"run at {SPEED_AIM:,} requests a second or more on one core.",
