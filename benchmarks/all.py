@@ -9,7 +9,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks import accuracy, calibration, demo_seeds, grid, reaction, setup_time, sizing_speed, tails, tick
+from benchmarks import (
+    accuracy,
+    calibration,
+    demo_seeds,
+    forecast,
+    grid,
+    reaction,
+    setup_time,
+    sizing_speed,
+    tails,
+    tick,
+)
 
 BENCHMARKS = {
     "accuracy": accuracy.main,
@@ -17,6 +28,7 @@ BENCHMARKS = {
     "grid": grid.main,
     "tails": tails.main,
     "sizing_speed": sizing_speed.main,
+    "forecast": forecast.main,
     "tick": tick.main,
     "reaction": reaction.main,
     "setup_time": setup_time.main,

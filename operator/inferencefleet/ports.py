@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from inferencefleet.domain.fleet import Fleet, FleetKey
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
 from inferencefleet.domain.plan import FleetPlan
 from inferencefleet.domain.pool import NodeState, Pool
@@ -47,6 +48,13 @@ class FleetReader(Protocol):
 class MetricsSource(Protocol):
     async def read(self, fleets: Sequence[Fleet]) -> Mapping[FleetKey, FleetMetrics | MetricsGap]:
         """One round of queries for all fleets. Never raises for an unreachable server: every fleet gets a gap."""
+        ...
+
+    async def history(self, fleets: Sequence[Fleet], at_s: float) -> Mapping[FleetKey, History]:
+        """Arrivals from before this process began, as far as they are known; an empty history where nothing is.
+
+        Never raises. A fleet that could not be asked about is not in the answer: ask again later.
+        """
         ...
 
 

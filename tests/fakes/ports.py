@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inferencefleet.domain.fleet import Fleet, FleetKey
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
 from inferencefleet.domain.plan import FleetPlan
 from inferencefleet.domain.pool import NodeState, Pool
@@ -54,9 +55,17 @@ class FakeReader:
 class FakeMetrics:
     answers: dict[str, FleetMetrics | MetricsGap] = field(default_factory=dict)
     """By fleet name; a fleet that is not here is not in the answer."""
+    past: dict[str, History] = field(default_factory=dict)
+    forgetful: bool = False
+    """The store cannot be asked for the past."""
+    asked_for_history: list[tuple[str, ...]] = field(default_factory=list)
 
     async def read(self, fleets: Sequence[Fleet]) -> Mapping[FleetKey, FleetMetrics | MetricsGap]:
         return {fleet.key: self.answers[fleet.key.name] for fleet in fleets if fleet.key.name in self.answers}
+
+    async def history(self, fleets: Sequence[Fleet], at_s: float) -> Mapping[FleetKey, History]:
+        self.asked_for_history.append(tuple(fleet.key.name for fleet in fleets))
+        return {fleet.key: self.past.get(fleet.key.name, History()) for fleet in fleets if not self.forgetful}
 
 
 @dataclass

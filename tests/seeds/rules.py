@@ -11,7 +11,7 @@ from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.api.fleet_v1alpha1 import ScalingBlock
 from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, Speculation
-from inferencefleet.domain.fleet import USUAL_UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
+from inferencefleet.domain.fleet import UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
@@ -78,12 +78,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         rule="Plan at a utilisation of 0.7",
         source="S2",
-        stance=Stance.USED,
+        stance=Stance.OTHERWISE,
         ours=(
-            "Default of spec.scaling.headroom behind an even spread; on top of it capacity is lowered by its own "
-            "uncertainty."
+            "0.85 behind an even spread, 0.92 behind a load-aware router, less the uncertainty of capacity: bursts "
+            "have a margin of their own in the forecast. spec.scaling.headroom changes it."
         ),
-        check=lambda: USUAL_UTILISATION[Routing.UNIFORM] == 0.7,
+        check=lambda: (UTILISATION[Routing.UNIFORM], UTILISATION[Routing.LOAD_AWARE]) == (0.85, 0.92),
     ),
     Rule(
         rule="KV cache 80-90 % used; below 60 % over-provisioned; above 95 % requests are dropped",
@@ -174,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         rule="Warm pool of 20 % in the total cost",
         source="S3",
         stance=Stance.OTHERWISE,
-        ours="The headroom of 30 % is the spare capacity, and it serves; status.cost counts it.",
+        ours="What planned utilisation and forecast leave free is spare capacity, and it serves; status.cost counts it.",
     ),
     Rule(
         rule="Scale up 15 minutes ahead of traffic",

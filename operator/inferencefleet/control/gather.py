@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from inferencefleet.api.convert import (
     changes_from_status,
@@ -12,11 +13,13 @@ from inferencefleet.api.convert import (
     pool_from_manifest,
 )
 from inferencefleet.api.convert_calibration import calibration_from_status
+from inferencefleet.api.convert_pool import interruptions_from_status
 from inferencefleet.api.schedule import floors
 from inferencefleet.catalog import Catalogue, built_in
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import MetricsGap
-from inferencefleet.domain.pool import Pool, PoolState
+from inferencefleet.domain.pool import Pool, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import (
     BrokenFleet,
     BrokenPool,
@@ -25,7 +28,11 @@ from inferencefleet.domain.snapshot import (
     PlannerSettings,
     Snapshot,
 )
+from inferencefleet.planning.remember import reminded
 from inferencefleet.ports import ClusterView, FleetReader, Manifest, MetricsSource
+
+HISTORY_RETRY_S = 60.0
+"""A metrics store that could not tell the past is asked again after this time, not at every tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +54,16 @@ class Gatherer:
     catalogue: Catalogue = field(default_factory=built_in)
     """Where GPU types and models are looked up."""
     _pools: tuple[Pool, ...] = field(default=())
+    _told: frozenset[FleetKey] = field(default=frozenset())
+    """Fleets whose past is known."""
+    _ask_again_s: float = field(default=float("-inf"))
 
-    async def gather(self, at_s: float, memory: Mapping[FleetKey, FleetMemory]) -> Gathered:
+    async def gather(
+        self,
+        at_s: float,
+        memory: Mapping[FleetKey, FleetMemory],
+        pool_memory: Mapping[str, PoolMemory] = MappingProxyType({}),
+    ) -> Gathered:
         """Raises `ClusterUnavailable` when the API server cannot be read; metrics that fail become gaps."""
         view = await self.reader.read(self._pools)
         pools, broken_pools = _pools(view.pools, self.catalogue)
@@ -57,6 +72,7 @@ class Gatherer:
             view = await self.reader.read(pools)
         fleets, broken = _fleets(view, self.catalogue)
         metrics = await self.metrics.read(fleets)
+        past = await self._past(fleets, at_s)
         manifests = {key_of(manifest): manifest for manifest in view.fleets}
         unknown = MetricsGap(code="NoSamples", sentence="the metrics source said nothing about this fleet")
         snapshot = Snapshot(
@@ -74,7 +90,11 @@ class Gatherer:
             pools=tuple(_state(pool, view) for pool in pools),
             broken_fleets=broken,
             broken_pools=broken_pools,
-            memory={fleet.key: memory.get(fleet.key) or _reminded(manifests[fleet.key]) for fleet in fleets},
+            memory={
+                fleet.key: _reminded(memory.get(fleet.key), manifests[fleet.key], past.get(fleet.key))
+                for fleet in fleets
+            },
+            pool_memory=pool_memory,
             settings=self.settings,
         )
         return Gathered(
@@ -83,11 +103,24 @@ class Gatherer:
             pool_manifests={str(manifest["metadata"]["name"]): manifest for manifest in view.pools},
         )
 
+    async def _past(self, fleets: tuple[Fleet, ...], at_s: float) -> Mapping[FleetKey, History]:
+        """How traffic went before this process began, of each fleet once; whom nobody could tell is asked again."""
+        self._told &= {fleet.key for fleet in fleets}
+        untold = [fleet for fleet in fleets if fleet.key not in self._told]
+        if not untold or at_s < self._ask_again_s:
+            return {}
+        past = await self.metrics.history(untold, at_s)
+        self._told |= set(past)
+        self._ask_again_s = at_s + HISTORY_RETRY_S if len(past) < len(untold) else at_s
+        return past
 
-def _reminded(manifest: Manifest) -> FleetMemory:
-    """After a restart: what engines taught and the last changes are in the status; the rest is rebuilt in minutes."""
+
+def _reminded(memory: FleetMemory | None, manifest: Manifest, past: History | None) -> FleetMemory:
+    """After a restart: what engines taught and the last changes are in the status, and how traffic went is in the
+    metrics store."""
     status = manifest.get("status") or {}
-    return FleetMemory(calibration=calibration_from_status(status), scale_events=changes_from_status(status))
+    known = memory or FleetMemory(calibration=calibration_from_status(status), scale_events=changes_from_status(status))
+    return known if past is None else reminded(known, past)
 
 
 def key_of(manifest: Manifest) -> FleetKey:
@@ -169,18 +202,12 @@ def _is_going(manifest: Manifest) -> bool:
 
 
 def _state(pool: Pool, view: ClusterView) -> PoolState:
-    nodes = tuple(node for node in view.nodes if node.pool == pool.name)
+    # What was reported is the memory: a restart forgets neither what failed nor what was taken back.
+    manifest = next((each for each in view.pools if each["metadata"]["name"] == pool.name), None)
     return PoolState(
         pool=pool,
-        nodes=nodes,
+        nodes=tuple(node for node in view.nodes if node.pool == pool.name),
         gpus_used_by_others=view.gpus_used_by_others.get(pool.name, 0),
-        # As last reported: the status is the memory, so a restart forgets nothing.
-        exhaustion=next(
-            (
-                exhaustion_from_manifest(manifest)
-                for manifest in view.pools
-                if manifest["metadata"]["name"] == pool.name
-            ),
-            None,
-        ),
+        exhaustion=None if manifest is None else exhaustion_from_manifest(manifest),
+        interruptions=interruptions_from_status((manifest or {}).get("status") or {}),
     )

@@ -13,6 +13,7 @@ from inferencefleet.control.report import Reporter
 from inferencefleet.control.validate import violations
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import Plan, Reason
+from inferencefleet.domain.pool import PoolMemory
 from inferencefleet.domain.snapshot import FleetMemory
 from inferencefleet.planning.plan import plan
 from inferencefleet.ports import Clock, ClusterUnavailable
@@ -42,6 +43,7 @@ class ControlLoop:
     """After a change, wait this long for the changes that come with it."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _memory: Mapping[FleetKey, FleetMemory] = field(default_factory=dict)
+    _pool_memory: Mapping[str, PoolMemory] = field(default_factory=dict)
 
     def wake(self) -> None:
         """Something changed; the next tick comes at once. Cheap, idempotent, never blocks."""
@@ -59,7 +61,7 @@ class ControlLoop:
             # 1. Look at the world once.
             at_s = self.clock.now()
             try:
-                gathered = await self.gatherer.gather(at_s, self._memory)
+                gathered = await self.gatherer.gather(at_s, self._memory, self._pool_memory)
             except ClusterUnavailable as unavailable:
                 log.warning("tick skipped: %s", unavailable)
                 self.telemetry.tick_skipped()
@@ -68,7 +70,7 @@ class ControlLoop:
 
             # 2. Decide, without looking again.
             decided = plan(snapshot)
-            self._memory = decided.memory
+            self._memory, self._pool_memory = decided.memory, decided.pool_memory
             log_defects(decided)
 
             # 3. Prove it once more before anything is touched.

@@ -76,6 +76,8 @@ class History:
     """The last half hour, one rate a tick."""
     blocks: Points = ()
     """Start of a five-minute block and its mean rate, up to two weeks."""
+    window_s: float = 60.0
+    """Rate window of the recent points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

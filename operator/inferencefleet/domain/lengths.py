@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import numpy as np
@@ -29,6 +29,14 @@ class LengthMix:
     @property
     def mean_output_tokens(self) -> float:
         return float(self.output_tokens.mean())
+
+    def means_only(self) -> LengthMix:
+        """As if every request had the mean lengths: what planners that know no distribution assume."""
+        return replace(
+            self,
+            prompt_tokens=np.array([self.mean_prompt_tokens]),
+            output_tokens=np.array([self.mean_output_tokens]),
+        )
 
     def content(self) -> bytes:
         """The same for two mixes exactly when they hold the same requests in the same order; where from is ignored."""

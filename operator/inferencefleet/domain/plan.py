@@ -37,6 +37,7 @@ class Reason(StrEnum):
     COOLING_DOWN = "CoolingDown"
     RECOMMEND_ONLY = "RecommendOnly"
     # capacity
+    WAITING_FOR_GPUS = "WaitingForGPUs"
     REPLACING_DOOMED = "ReplacingDoomed"
     POOL_EXHAUSTED = "PoolExhausted"
     POOL_LIMIT = "PoolLimit"

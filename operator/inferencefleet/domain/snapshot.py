@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from types import MappingProxyType
 
 from inferencefleet.domain.calibration import ShapeCalibration
@@ -11,6 +12,7 @@ from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.history import Blocks, LengthMemory, Points, Skill
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
 from inferencefleet.domain.pool import PoolMemory, PoolState
+from inferencefleet.domain.routing import HitRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class FleetMemory:
     """Replicas decided at the last tick, without those that only stand in for doomed ones."""
     scale_events: tuple[tuple[float, int], ...] = ()
     """(epoch seconds, change of replicas), oldest first, as far back as a rate policy or the cooling looks."""
+    hits: HitRecord = HitRecord()
+    """How the prefix hit ratio went with the number of replicas."""
     calibration: tuple[ShapeCalibration, ...] = ()
     """What engines taught about each shape, by pool; sorted. Lost, it is the prior again."""
 
@@ -76,6 +80,16 @@ class BrokenPool:
     problems: tuple[Problem, ...]
 
 
+class Part(StrEnum):
+    """Parts of the planner that can be left out, to see what each is worth."""
+
+    FORECAST = "forecast"
+    DISTRIBUTION = "distribution"
+    CALIBRATION = "calibration"
+    HEDGE = "hedge"
+    ROUTING = "routing"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerSettings:
     """Constants of planning that belong to the installation, not to a fleet."""
@@ -86,6 +100,10 @@ class PlannerSettings:
     starting_s: float | None = None
     """Prior for image pull and model load on a node that is there; None = by physics from the model's size."""
     arrivals_kept_s: float = 1800.0
+    placement_deadline_s: float = 2.0
+    """Solver time for the joint placement of one tick; what is known by then is used, with its gap."""
+    without: frozenset[Part] = frozenset()
+    """For replays only: an operator plans with all parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

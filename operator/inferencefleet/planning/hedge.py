@@ -14,6 +14,8 @@ from inferencefleet.planning.losses import Loss, plausible_loss
 
 SPOT_SHARE_OF_MISSES = 0.5
 """Of the misses that the declared attainment allows: the rest is left to surprises of the traffic."""
+REPLACE_STEP_S = 15.0
+"""Cold starts are rounded up to whole steps: so exactly they are not known, and fleets share more answers."""
 SHORTEST_STAY_H = 0.05
 """A start is never spread over less: 3 minutes."""
 LONGEST_STAY_H = 4.0
@@ -61,17 +63,29 @@ class Hedge:
         return {name: terms.lost_replicas for name, terms in self.pools.items() if terms.loss is not None}
 
 
+Known = dict[tuple[str, int, float, float, float], Loss]
+"""Answers of one tick: fleets of the same kind ask the same of a pool."""
+
+
 def hedge(
-    fleet: Fleet, exposed: tuple[Exposed, ...], *, arrivals_per_s: float, survival_utilisation: float, at_s: float
+    fleet: Fleet,
+    exposed: tuple[Exposed, ...],
+    *,
+    arrivals_per_s: float,
+    survival_utilisation: float,
+    at_s: float,
+    known: Known | None = None,
 ) -> Hedge:
     """Terms for every pool of `exposed`. Only policy Hedged of interactive traffic pays for spares.
 
-    While a replacement starts, the rest may run at `survival_utilisation` of its capacity.
+    While a replacement starts, the rest may run at `survival_utilisation` of its capacity. `known` is added to; it is
+    good for one tick and the same records.
     """
     hedged = needs_spares(fleet)
+    known = {} if known is None else known
     return Hedge(
         survival_requests_per_s=arrivals_per_s * fleet.utilisation / survival_utilisation if hedged else 0.0,
-        pools=MappingProxyType({place.pool.name: _terms(fleet, place, hedged, at_s) for place in exposed}),
+        pools=MappingProxyType({place.pool.name: _terms(fleet, place, hedged, at_s, known) for place in exposed}),
     )
 
 
@@ -80,18 +94,8 @@ def needs_spares(fleet: Fleet) -> bool:
     return fleet.spot.policy is SpotPolicy.HEDGED and fleet.traffic_class is TrafficClass.INTERACTIVE
 
 
-def _terms(fleet: Fleet, place: Exposed, hedged: bool, at_s: float) -> PoolTerms:
-    loss = None
-    if hedged and place.pool.capacity_type is CapacityType.SPOT:
-        loss = plausible_loss(
-            place.record,
-            place.pool,
-            nodes_used=ceil(place.replicas / place.replicas_per_node),
-            replace_s=place.cold_start_s,
-            attainment=1 - SPOT_SHARE_OF_MISSES * (1 - fleet.attainment),
-            at_s=at_s,
-            drain_s=fleet.engine.drain_s,
-        )
+def _terms(fleet: Fleet, place: Exposed, hedged: bool, at_s: float, known: Known) -> PoolTerms:
+    loss = _loss(fleet, place, at_s, known) if hedged and place.pool.capacity_type is CapacityType.SPOT else None
     return PoolTerms(
         price_per_gpu_hour=effective_price_per_gpu_hour(
             place.pool, place.record, place.cold_start_s, at_s=at_s, drain_s=fleet.engine.drain_s
@@ -100,6 +104,24 @@ def _terms(fleet: Fleet, place: Exposed, hedged: bool, at_s: float) -> PoolTerms
         start_cost_hours=start_cost_hours(place.pool, place.record, cold_start_s=place.cold_start_s, at_s=at_s),
         loss=loss,
     )
+
+
+def _loss(fleet: Fleet, place: Exposed, at_s: float, known: Known) -> Loss:
+    nodes = ceil(place.replicas / place.replicas_per_node)
+    replace_s = REPLACE_STEP_S * ceil(place.cold_start_s / REPLACE_STEP_S)
+    attainment = 1 - SPOT_SHARE_OF_MISSES * (1 - fleet.attainment)
+    question = (place.pool.name, nodes, replace_s, attainment, fleet.engine.drain_s)
+    if question not in known:
+        known[question] = plausible_loss(
+            place.record,
+            place.pool,
+            nodes_used=nodes,
+            replace_s=replace_s,
+            attainment=attainment,
+            at_s=at_s,
+            drain_s=fleet.engine.drain_s,
+        )
+    return known[question]
 
 
 def effective_price_per_gpu_hour(

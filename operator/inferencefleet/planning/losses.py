@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil, exp
+from operator import mul
 
 from inferencefleet.domain.pool import GROUP_SHARES, InterruptionRecord, Pool
 from inferencefleet.planning.interruptions import HOUR_S, Belief, believe
@@ -99,20 +100,22 @@ def _smallest(kinds: list[Kind], most: int, allowed: float) -> tuple[int, float,
     Chances follow from those before: n g(n) = sum over i of h(i) g(n - i), where h collects the kinds whose size
     divides i (the derivative of the logarithm of their generating function).
     """
-    none = 1.0
-    for _, shape, odds in kinds:
+    none, pulls = 1.0, [0.0] * (most + 1)
+    for size, shape, odds in kinds:
         none *= (1 - odds) ** shape
-    chances, pulls, left = [none], [0.0], 1.0
+        pull = shape * size
+        for multiple in range(size, most + 1, size):
+            pull *= odds
+            pulls[multiple] += pull
+    chances, left = [none], 1.0
     for down in range(most):
-        beyond = max(0.0, left - chances[down])
+        beyond = left - chances[down]
         if beyond <= allowed:
-            return down, left, beyond
+            return down, left, max(0.0, beyond)
         left, following = beyond, down + 1
-        pulls.append(
-            sum(shape * size * odds ** (following // size) for size, shape, odds in kinds if following % size == 0)
-        )
-        chances.append(sum(pulls[i] * chances[following - i] for i in range(1, following + 1)) / following)
-    return most, left, 0.0
+        # chances[-1] goes with pulls[1], chances[-2] with pulls[2], ...
+        chances.append(sum(map(mul, pulls[1 : following + 1], reversed(chances))) / following)
+    return most, max(0.0, left), 0.0
 
 
 def _told(

@@ -40,14 +40,14 @@ def _with(points: Points, at_s: float, rate: float, oldest_s: float) -> Points:
     return (*points[begin:end], (at_s, rate))
 
 
-def reminded(memory: FleetMemory, history: History, *, window_s: float) -> FleetMemory:
+def reminded(memory: FleetMemory, history: History) -> FleetMemory:
     """The memory of a process that has just begun, with what a metrics store knows from before. Own points win."""
     begins_s = memory.arrivals[0][0] if memory.arrivals else float("inf")
     earlier = tuple(point for point in sorted(history.recent) if point[0] < begins_s)
     skill = memory.skill
     if not memory.arrivals:
         for at_s, rate in earlier:
-            skill = smoothed(watched(skill, at_s, rate, window_s), at_s, rate)
+            skill = smoothed(watched(skill, at_s, rate, history.window_s), at_s, rate)
     return replace(
         memory,
         arrivals=(*earlier, *memory.arrivals),

@@ -66,18 +66,18 @@ class Census:
         return self.bound + self.unscheduled + self.blocked + self.doomed
 
 
-def census(replicas: Sequence[Replica], state: PoolState, at_s: float) -> Census:
-    """Count the replicas of `state.pool`."""
+def census(replicas: Sequence[Replica], state: PoolState, at_s: float, *, patient_s: float | None = None) -> Census:
+    """Count the replicas of `state.pool`; one that waits for a node for longer than `patient_s` is blocked."""
     mine = [replica for replica in replicas if replica.pool == state.pool.name]
-    return Census(**Counter(_column(replica, state, at_s) for replica in mine))
+    return Census(**Counter(_column(replica, state, at_s, patient_s) for replica in mine))
 
 
-def _column(replica: Replica, state: PoolState, at_s: float) -> str:
+def _column(replica: Replica, state: PoolState, at_s: float, patient_s: float | None) -> str:
     if replica.phase is Phase.TERMINATING:
         return "terminating"
     if replica.doomed:
         return "doomed"
-    if is_blocked(replica, state.pool, at_s):
+    if is_blocked(replica, state.pool, at_s, patient_s=patient_s):
         return "blocked"
     return {
         Phase.UNSCHEDULED: "unscheduled",

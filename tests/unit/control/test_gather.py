@@ -6,8 +6,11 @@ import pytest
 
 from inferencefleet.catalog import built_in
 from inferencefleet.control.gather import Gathered
+from inferencefleet.domain.fleet import FleetKey
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import Exhaustion, NodeState
+from inferencefleet.domain.snapshot import FleetMemory
 from inferencefleet.ports import ClusterUnavailable
 from tests.builders import NOW_S
 from tests.unit.control.stage import Stage, a_fleet_manifest, a_pool_manifest
@@ -112,6 +115,45 @@ async def test_gpus_and_models_are_looked_up_in_the_catalogue_of_the_installatio
     snapshot = (await gathered(stage)).snapshot
     assert [state.fleet.model.id for state in snapshot.fleets] == ["acme/own"]
     assert {state.pool.gpu.bandwidth_bytes_per_s for state in snapshot.pools} == {3e12}
+
+
+PAST = History(recent=((NOW_S - 30, 7.0), (NOW_S - 15, 8.0)), blocks=((NOW_S - 600, 6.0), (NOW_S - 300, 7.0)))
+
+
+async def test_after_a_restart_the_past_is_asked_for_once_and_becomes_the_memory_of_its_fleet() -> None:
+    stage = Stage()
+    stage.reader.fleets.append(a_fleet_manifest("new"))
+    stage.metrics.past["chat"] = PAST
+    memory = (await gathered(stage)).snapshot.memory
+    chat, new = (memory[FleetKey("default", name)] for name in ("chat", "new"))
+    assert chat.arrivals == PAST.recent
+    assert chat.blocks.means == (6.0, 7.0)
+    assert new.arrivals == ()
+    again = (await stage.gatherer.gather(NOW_S + 15, memory)).snapshot.memory
+    assert again[FleetKey("default", "chat")] is chat
+    assert stage.metrics.asked_for_history == [("chat", "new")], "who is known to have no past is not asked again"
+
+
+async def test_a_store_that_cannot_tell_the_past_is_asked_again_a_minute_later() -> None:
+    stage = Stage()
+    stage.metrics.past["chat"] = PAST
+    stage.metrics.forgetful = True
+    for after_s in (0, 15, 30):
+        snapshot = (await stage.gatherer.gather(NOW_S + after_s, {})).snapshot
+        assert snapshot.memory[FleetKey("default", "chat")].arrivals == ()
+    assert len(stage.metrics.asked_for_history) == 1
+    stage.metrics.forgetful = False
+    own = FleetMemory(arrivals=((NOW_S + 45, 9.0),))
+    snapshot = (await stage.gatherer.gather(NOW_S + 60, {FleetKey("default", "chat"): own})).snapshot
+    assert snapshot.memory[FleetKey("default", "chat")].arrivals == (*PAST.recent, *own.arrivals)
+
+
+async def test_a_fleet_that_is_made_later_is_asked_about_when_it_comes() -> None:
+    stage = Stage()
+    await gathered(stage)
+    stage.reader.fleets.append(a_fleet_manifest("late"))
+    await gathered(stage)
+    assert stage.metrics.asked_for_history == [("chat",), ("late",)]
 
 
 async def test_a_schedule_is_announced_by_the_clock_of_the_tick() -> None:

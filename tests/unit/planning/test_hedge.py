@@ -15,6 +15,7 @@ from inferencefleet.domain.pool import GROUP_SHARES, CapacityType, InterruptionR
 from inferencefleet.planning.hedge import (
     Exposed,
     Hedge,
+    Known,
     effective_price_per_gpu_hour,
     hedge,
     risk_sentence,
@@ -185,6 +186,24 @@ def test_a_hedged_fleet_must_survive_the_plausible_loss_at_its_survival_utilisat
     found = terms(a_fleet(spot=HEDGED, attainment=0.99), SHAKY)
     assert found.losses == {"h100-spot": 4}
     assert found.survival_requests_per_s == pytest.approx(20 * 0.7 / 0.9)
+
+
+def test_fleets_that_ask_the_same_of_a_pool_share_the_answer() -> None:
+    known: Known = {}
+    found = [
+        hedge(
+            a_fleet(name, spot=HEDGED, attainment=0.99),
+            (Exposed(pool=POOL, record=SHAKY, replicas=replicas, replicas_per_node=1, cold_start_s=cold_s),),
+            arrivals_per_s=20.0,
+            survival_utilisation=0.9,
+            at_s=NOW_S,
+            known=known,
+        )
+        for name, replicas, cold_s in (("a", 8, 592.0), ("b", 8, 598.0), ("c", 12, 598.0))
+    ]
+    assert len(known) == 2
+    assert found[0].losses == found[1].losses == terms(a_fleet(spot=HEDGED, attainment=0.99), SHAKY).losses
+    assert found[2].losses == {"h100-spot": 6}
 
 
 def test_replicas_that_share_a_node_are_lost_together() -> None:

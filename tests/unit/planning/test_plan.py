@@ -1,4 +1,4 @@
-"""`plan()` and `decide()`: fleets beside each other, ledgers, defects, odd worlds."""
+"""`plan()`: fleets beside each other, ledgers, defects, odd worlds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inferencefleet.domain.pool import CapacityType, Exhaustion
 from inferencefleet.domain.snapshot import BrokenFleet, FleetMemory, FleetState, Snapshot
 from inferencefleet.planning import plan as plan_module
 from inferencefleet.planning import size
-from inferencefleet.planning.decide import Surroundings, decide
+from inferencefleet.planning.ask import Asked, Surroundings, ask
 from inferencefleet.planning.plan import plan
 from tests.builders import (
     GAP,
@@ -75,12 +75,12 @@ def test_a_broken_fleet_keeps_its_gpus_and_the_other_one_is_planned_around_it() 
 def test_a_crash_in_one_fleet_leaves_the_others_planned_and_its_own_replicas_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fragile(state: FleetState, memory: FleetMemory, around: Surroundings) -> FleetPlan:
+    def fragile(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked | FleetPlan:
         if state.fleet.key.name == "bad":
             raise ZeroDivisionError("float division by zero")
-        return decide(state, memory, around)
+        return ask(state, memory, around)
 
-    monkeypatch.setattr(plan_module, "decide", fragile)
+    monkeypatch.setattr(plan_module, "ask", fragile)
     world = a_snapshot(running("bad", count=5), running("good", count=1, rps=30))
     failed, good = one(world, "bad"), one(world, "good")
     assert (failed.act, failed.pools) == (False, ())

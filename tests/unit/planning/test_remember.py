@@ -88,7 +88,7 @@ def a_history(days: int = 2) -> History:
 
 
 def test_after_a_restart_the_store_gives_back_seasons_trend_and_burstiness() -> None:
-    memory = reminded(FleetMemory(), a_history(), window_s=60)
+    memory = reminded(FleetMemory(), a_history())
     assert len(memory.arrivals) == 120
     assert len(memory.blocks.means) == 576
     assert dispersion(memory.skill) < 4.2, "even arrivals were seen before the restart"
@@ -100,7 +100,7 @@ def test_after_a_restart_the_store_gives_back_seasons_trend_and_burstiness() -> 
 
 def test_what_was_seen_since_the_restart_stays_and_the_past_is_put_before_it() -> None:
     own = lived((-20, 5), (-5, 6))
-    memory = reminded(own, a_history(), window_s=60)
+    memory = reminded(own, a_history())
     assert memory.arrivals[-2:] == own.arrivals
     assert list(memory.arrivals) == sorted(memory.arrivals)
     assert memory.arrivals[0][0] == MIDNIGHT_S - 1800
@@ -111,7 +111,7 @@ def test_what_was_seen_since_the_restart_stays_and_the_past_is_put_before_it() -
 
 def test_a_store_that_knows_nothing_changes_nothing() -> None:
     own = lived((0, 5), (15, 6))
-    assert reminded(own, History(), window_s=60) == own
+    assert reminded(own, History()) == own
 
 
 @settings(max_examples=50, deadline=None)

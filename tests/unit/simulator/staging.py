@@ -55,7 +55,8 @@ def a_replayed_fleet(**overrides: Any) -> Fleet:
 def a_stage_pool(name: str, kind: CapacityType, *, price: float, **cloud: Any) -> StagePool:
     """Nodes of two GPUs that come after exactly a minute."""
     behaviour = CloudBehaviour(**{"provisioning": Delay(p50_s=NODE_S, p95_s=NODE_S), **cloud})
-    return StagePool(pool=a_pool(name, kind, gpus_per_node=2, price_per_gpu_hour=price, max_gpus=None), cloud=behaviour)
+    most = 2 * behaviour.nodes if kind is CapacityType.RESERVED else None
+    return StagePool(pool=a_pool(name, kind, gpus_per_node=2, price_per_gpu_hour=price, max_gpus=most), cloud=behaviour)
 
 
 def reserved(nodes: int = 1, **cloud: Any) -> StagePool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from inferencefleet.domain.observation import Phase
 from inferencefleet.domain.pool import CapacityType
 from inferencefleet.simulator.policy import ANY
 from inferencefleet.simulator.replay import Availability, Loss, Span, StageError
@@ -140,6 +144,63 @@ def test_a_coming_spot_node_that_the_market_takes_back_is_not_paid():
     assert done.dollars == 0.0
 
 
+def test_a_quota_counts_a_node_until_it_is_gone():
+    market = Availability(at_s=(0.0, 290.0, 291.0), nodes=(1, 0, 1))
+    script = Script([(15.0, {"spot": 1}), (300.0, {"spot": 2})])
+
+    play(a_stage(spot(availability=market, max_nodes=1)), script)
+
+    assert set(script.pods_at(405.0).values()) == {"Ready", "Unscheduled"}
+    # Gone at 410 s, so that another node can come, within a minute.
+    assert sorted(script.pods_at(480.0).values()) == ["Starting", "Unscheduled"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: on_demand(nodes=1), "'on-demand' is OnDemand and has nodes=1 from the start.*initial replicas"),
+        (lambda: reserved(interruptions_per_node_hour=0.1), "'reserved' is Reserved and has a market"),
+        (lambda: spot(interruption_batch=0), "interruption_batch is 0 and max_nodes 1000; both must be at least 1"),
+    ],
+)
+def test_a_cloud_that_cannot_be_is_refused_with_the_way_out(make: Callable[[], object], message: str):
+    with pytest.raises(StageError, match=message):
+        make()
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(1, 20), st.sampled_from(["reserved", "on-demand", "spot", ANY]), st.integers(0, 4)),
+        max_size=8,
+    ),
+    market=st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    lost_s=st.floats(1.0, 290.0),
+)
+@settings(max_examples=15, deadline=None)
+def test_whatever_happens_no_node_holds_more_than_it_has_and_every_pod_is_accounted_for(steps, market, lost_s):
+    script = Script(sorted(((15.0 * tick, {target: count}) for tick, target, count in steps), key=lambda step: step[0]))
+    stage = a_stage(
+        reserved(nodes=2, losses=(Loss(at_s=lost_s, nodes=1, back_s=lost_s + 60.0),)),
+        on_demand(max_nodes=2, idle_removal_s=20.0),
+        spot(availability=Availability(at_s=tuple(40.0 * i for i in range(len(market))), nodes=tuple(market))),
+        duration_s=330.0,
+    )
+
+    done = play(stage, script)
+
+    for sight in script.sights:
+        seen = sight.fleets[0]
+        held: dict[str, int] = {}
+        for replica in seen.replicas:
+            if replica.node is not None:
+                held[replica.node] = held.get(replica.node, 0) + replica.tensor_parallel
+        nodes = {node.name: node.gpus for state in sight.snapshot.pools for node in state.nodes}
+        assert all(gpus <= nodes[name] for name, gpus in held.items()), "a pod is on a node that is there"
+        standing = [replica for replica in seen.replicas if replica.phase is not Phase.TERMINATING]
+        assert len(standing) == sum(seen.wanted.values()), "Deployments have what they ask for"
+    assert done.dollars >= 2 * 330 * 0.001 - 1e-9
+
+
 def test_pods_of_no_pool_are_moved_at_the_notice_and_not_only_at_the_death():
     market = Availability(at_s=(0.0, 300.0), nodes=(1, 0))
     script = Script([(15.0, {ANY: 1})])
@@ -158,12 +219,12 @@ def test_pods_of_no_pool_are_moved_at_the_notice_and_not_only_at_the_death():
 
 def test_spot_nodes_are_interrupted_about_as_often_as_the_rate_says():
     stage = a_stage(
-        spot(interruptions_per_node_hour=2.0, max_nodes=10), duration_s=4 * 3600.0, period_s=60.0, initial={"spot": 10}
+        spot(interruptions_per_node_hour=4.0, max_nodes=10), duration_s=2 * 3600.0, period_s=600.0, initial={"spot": 10}
     )
 
     done = play(stage, Script())
 
-    # 10 nodes x 4 h x 2 = 80 expected, less the minutes in which a replacement comes; +-3 sigma.
+    # 10 nodes x 2 h x 4 = 80 expected, less the minutes in which a replacement comes; +-3 sigma.
     assert 45 <= done.fleets[0].replicas_killed <= 105
 
 

@@ -163,6 +163,29 @@ def test_without_a_name_the_doomed_go_first_then_the_fullest_node_then_the_young
     ]  # fmt: skip
 
 
+def test_fleets_share_the_nodes_of_a_pool_and_have_results_of_their_own():
+    one = a_stage(reserved(2), traffic=arrivals(every(1.0, until_s=100.0)), initial={"reserved": 1})
+    other = replace(
+        one.fleets[0],
+        fleet=replace(a_replayed_fleet(name="other"), uid="uid-other"),
+        arrivals=arrivals(every(2.0, until_s=100.0)),
+        initial={},
+    )
+    script = Script([(15.0, {"reserved": 2})])
+
+    class Both(Script):
+        def decide(self, sight):
+            script.decide(sight)
+            return {} if sight.at_s < 15 else {CHAT: {"reserved": 1}, other.fleet.key: {"reserved": 2}}
+
+    done = play(replace(one, fleets=(one.fleets[0], other)), Both())
+
+    phases = {seen.fleet.key.name: sorted(str(r.phase) for r in seen.replicas) for seen in script.sight(600.0).fleets}
+    assert phases == {"chat": ["Ready"], "other": ["Ready", "Unscheduled"]}, "three pods, two nodes"
+    assert [(fleet.key.name, fleet.requests) for fleet in done.fleets] == [("chat", 100), ("other", 50)]
+    assert done.dollars == pytest.approx(2 * 600 * 0.001), "a shared node is paid once"
+
+
 def test_every_change_of_what_is_asked_for_is_in_the_log_with_its_time():
     done = play(a_stage(reserved(2)), Script([(15.0, {"reserved": 1}), (45.0, {"reserved": 2}), (90.0, {})]))
 

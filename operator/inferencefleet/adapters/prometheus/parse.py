@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from inferencefleet.adapters.prometheus.queries import SUM, Vocabulary
 from inferencefleet.domain.fleet import FleetKey
+from inferencefleet.domain.history import Points
 from inferencefleet.domain.observation import Histogram
 
 Key = TypeVar("Key")
@@ -27,6 +28,18 @@ def number(text: Any) -> float | None:
 
 def by_fleet(vector: Vector, words: Vocabulary) -> dict[FleetKey, float]:
     return _collect(vector, lambda labels: _fleet_of(labels, words))
+
+
+def series_by_fleet(matrix: Vector, words: Vocabulary) -> dict[FleetKey, Points]:
+    """`data.result` of a range query: (epoch seconds, value) of each fleet, without what is no number."""
+    found: dict[FleetKey, Points] = {}
+    for sample in matrix:
+        fleet = _fleet_of(sample.get("metric") or {}, words)
+        if fleet is None:
+            continue
+        pairs = [(number(pair[0]), number(pair[1])) for pair in sample.get("values") or [] if len(pair) == 2]
+        found[fleet] = tuple((at, value) for at, value in pairs if at is not None and value is not None)
+    return found
 
 
 def by_pool(vector: Vector, words: Vocabulary) -> dict[tuple[FleetKey, str], float]:

@@ -114,8 +114,8 @@ class Queries:
 
     # Rates of each fleet.
 
-    def completions(self) -> str:
-        finished = self._rate("finished", 'finished_reason!="abort"')
+    def completions(self, window_s: int | None = None) -> str:
+        finished = self._rate("finished", 'finished_reason!="abort"', window_s=window_s)
         return f"sum by ({self._by_fleet}) ({finished})"
 
     def in_system_growth(self) -> str:
@@ -183,8 +183,9 @@ class Queries:
             for series in (self._one(metric) for metric in NAMES[name])
         )
 
-    def _rate(self, name: str, matcher: str = "", suffix: str = "") -> str:
-        return " or ".join(f"rate({self._one(metric + suffix, matcher)}[{self.window_s}s])" for metric in NAMES[name])
+    def _rate(self, name: str, matcher: str = "", suffix: str = "", window_s: int | None = None) -> str:
+        over = f"[{window_s or self.window_s}s]"
+        return " or ".join(f"rate({self._one(metric + suffix, matcher)}{over})" for metric in NAMES[name])
 
     def _kv_of_each_pod(self) -> str:
         """The largest of its series: with several API servers some releases export idle copies that stay at 0."""

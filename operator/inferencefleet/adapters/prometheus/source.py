@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from urllib3.util.retry import Retry
 
 from inferencefleet.adapters.prometheus import parse
 from inferencefleet.adapters.prometheus.assemble import Answers, assemble
+from inferencefleet.adapters.prometheus.history import read_history
 from inferencefleet.adapters.prometheus.queries import MODEL_LABEL, Queries, Vocabulary
 from inferencefleet.domain.fleet import Fleet, FleetKey
+from inferencefleet.domain.history import History
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
 
 log = logging.getLogger(__name__)
@@ -92,6 +95,31 @@ class PrometheusMetricsSource:
             )
             return {fleet.key: gap for fleet in fleets}
         return {fleet.key: assemble(fleet.key, answers, self._queries) for fleet in fleets}
+
+    async def history(self, fleets: Sequence[Fleet], at_s: float) -> Mapping[FleetKey, History]:
+        """Arrivals of the past. Never raises: a fleet that could not be asked about is left out."""
+        if not fleets:
+            return {}
+        gate = asyncio.Semaphore(self._concurrency)
+
+        async def ask(query: str, start_s: float, end_s: float, step_s: float) -> Vector:
+            async with gate:
+                return await asyncio.to_thread(self._ask_range, query, start_s, end_s, step_s)
+
+        try:
+            self._connection.headers = await asyncio.to_thread(self._current_headers)
+        except QueryFailed as failure:
+            log.warning("The history of arrivals cannot be read: %s", failure)
+            return {}
+        keys = [fleet.key for fleet in fleets]
+        found, failed = await read_history(ask, self._queries, keys, at_s=at_s, deadline_s=2 * self._timeout_s)
+        for each in failed:
+            if not isinstance(each.failure, (QueryFailed, TimeoutError)):
+                raise each.failure
+        if failed:
+            names = ", ".join(each.name for each in failed)
+            log.warning("The history of arrivals is incomplete (%s not answered): %s", names, failed[0].failure)
+        return found
 
     async def _round(self) -> Answers:
         self._connection.headers = await asyncio.to_thread(self._current_headers)
@@ -202,8 +230,18 @@ class PrometheusMetricsSource:
 
     def _ask(self, query: str, at_s: float | None = None) -> Vector:
         params = {"timeout": f"{self._timeout_s:g}s"} | ({} if at_s is None else {"time": f"{at_s:.3f}"})
+        return self._answer(lambda: self._connection.custom_query(query, params=params))
+
+    def _ask_range(self, query: str, start_s: float, end_s: float, step_s: float) -> Vector:
+        start, end = (datetime.fromtimestamp(at_s, UTC) for at_s in (start_s, end_s))
+        params = {"timeout": f"{self._timeout_s:g}s"}
+        return self._answer(
+            lambda: self._connection.custom_query_range(query, start, end, f"{step_s:g}", params=params)
+        )
+
+    def _answer(self, ask: Callable[[], Any]) -> Vector:
         try:
-            result = self._connection.custom_query(query, params=params)
+            result = ask()
         except (requests.RequestException, PrometheusApiClientException, KeyError, ValueError, TypeError) as error:
             raise QueryFailed(_reason(error)) from error
         if not isinstance(result, list):

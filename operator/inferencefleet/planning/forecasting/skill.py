@@ -68,15 +68,14 @@ def settled(skill: Skill, at_s: float, rate_per_s: float, window_s: float) -> Sk
         return skill
     waiting = tuple(each for each in skill.due if each.due_s > at_s)
     losses, weights, drifts = (list(part or (0.0,) * len(WAYS)) for part in (skill.losses, skill.weights, skill.drifts))
-    stretch, before_s = skill.log_stretch, None
-    for each in skill.due[: len(skill.due) - len(waiting)]:
+    stretch = skill.log_stretch
+    next_made_s = (*(each.made_s for each in skill.due[1:]), at_s)
+    for each, next_s in zip(skill.due[: len(skill.due) - len(waiting)], next_made_s, strict=False):
         if at_s - each.due_s > window_s:
             continue
         horizon_s = max(1.0, each.due_s - each.made_s)
-        apart_s = horizon_s / FORECASTS_DUE if before_s is None else each.made_s - before_s
-        before_s = each.made_s
         # Forecasts made one after the other over the same horizon share most of their luck.
-        counts = min(1.0, max(apart_s, window_s / 4) / max(horizon_s, window_s))
+        counts = min(1.0, max(0.0, next_s - each.made_s) / max(horizon_s, window_s))
         kept = math.exp(-counts * max(horizon_s, window_s) / FORGET_S)
         z = normal_quantile(each.level)
         for way, guess in enumerate(each.guesses):

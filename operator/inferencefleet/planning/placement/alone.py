@@ -11,8 +11,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode
+from inferencefleet.planning.placement.case import Case, Mode
 from inferencefleet.planning.placement.measure import Shortage, cost, priced, shortage, spent
+from inferencefleet.planning.placement.mixture import Question, mix
+from inferencefleet.planning.placement.terms import TOLERANCE
+
+STRICT = 100.0
+"""So many times what serving costs at most counts a request that is missing, where there is room for it."""
 
 
 @dataclass(slots=True)
@@ -27,7 +32,7 @@ class Choice:
 
     @property
     def exact(self) -> bool:
-        return self.total <= self.lower + 1e-9 * (1.0 + abs(self.lower))
+        return self.total - self.lower <= TOLERANCE * self.total + 1e-9
 
 
 _Rank = tuple[float, int, float, float]
@@ -38,15 +43,25 @@ def alone(case: Case, caps: Sequence[int]) -> Choice:
     best: tuple[_Rank, list[int], Shortage] | None = None
     bound = math.inf
     for mode in case.modes:
-        counts = _whole(case, mode, caps) if mode.whole else _mixed(case, mode, caps)
+        if mode.whole:
+            counts = _whole(case, mode, caps)
+            lower = -math.inf
+        else:
+            known = best[0][3] if best is not None and not best[2].any else math.inf
+            counts, lower = _mixed(case, mode, caps, known)
+            if not counts:
+                bound = min(bound, lower)
+                continue
         lacking = shortage(case, counts)
         dollars = cost(case, counts)
-        if mode.whole and lacking.survival_requests_per_s == 0:
-            bound = min(bound, dollars + priced(case, lacking))
-        else:
-            bound = min(bound, _fractional(case, mode, caps))
+        if lacking.any:
+            proven = mode.whole and lacking.survival_requests_per_s == 0
+            lower = dollars + priced(case, lacking) if proven else _fractional(case, mode, caps)
+        elif mode.whole:
+            lower = dollars
+        bound = min(bound, lower)
         if case.claim.budget_per_hour is not None and spent(case, counts) > case.claim.budget_per_hour + 1e-9:
-            counts = _within_budget(case, mode, caps, case.claim.budget_per_hour)
+            counts = within_budget(case, mode, caps, case.claim.budget_per_hour)
             lacking, dollars = shortage(case, counts), cost(case, counts)
         rank = (
             round(lacking.requests_per_s, 9), lacking.replicas, round(lacking.survival_requests_per_s, 9), dollars,
@@ -117,24 +132,13 @@ def _survives(case: Case, mode: Mode, counts: Sequence[int]) -> bool:
     )
 
 
-def _mixed(case: Case, mode: Mode, caps: Sequence[int]) -> list[int]:
-    """Cheapest per request first, up to the need; a good start, not always the best."""
-    options = case.options
-    counts = [0] * len(options)
-    for i in mode.members:
-        counts[i] = min(options[i].keep, caps[i])
-    spot_left = mode.spot_most - sum(counts[i] for i in mode.members if options[i].spot)
-    missing = case.claim.need.requests_per_s - MIXED_SHARE * sum(options[i].speed * counts[i] for i in mode.members)
-    for _, i, up_to in mode.segments:
-        wanted = max(math.ceil(min(missing / (MIXED_SHARE * options[i].speed), 1e9) - 1e-9), case.floor - sum(counts))
-        take = min(wanted, min(up_to, caps[i]) - counts[i], case.ceiling - sum(counts))
-        if options[i].spot:
-            take = min(take, spot_left)
-        if take > 0:
-            counts[i] += take
-            missing -= MIXED_SHARE * options[i].speed * take
-            spot_left -= take if options[i].spot else 0
-    return counts
+def _mixed(case: Case, mode: Mode, caps: Sequence[int], known: float) -> tuple[list[int], float]:
+    """(the cheapest mixture that lacks least and costs less than `known`, its bound)."""
+    dearest = max((each / case.options[i].speed for each, i, _ in mode.segments), default=0.0)
+    price = STRICT * (dearest + case.price)
+    floor_price = price * max(option.speed for option in case.options)
+    mixed = mix(Question(case, mode, mode.segments, caps, price, floor_price), known)
+    return mixed.counts, mixed.bound
 
 
 def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:
@@ -150,10 +154,10 @@ def _fractional(case: Case, mode: Mode, caps: Sequence[int]) -> float:
         taken[i] += max(0, room)
         dollars += each * part
         missing -= serves * part
-    return dollars + case.claim.shortage_price_per_request_per_s * max(0.0, missing)
+    return dollars + case.price * max(0.0, missing)
 
 
-def _within_budget(case: Case, mode: Mode, caps: Sequence[int], budget: float) -> list[int]:
+def within_budget(case: Case, mode: Mode, caps: Sequence[int], budget: float) -> list[int]:
     """As many replicas as the money buys, those with the smallest list price first."""
     options = case.options
     counts = [

@@ -1,8 +1,8 @@
 """One claim made ready for arithmetic: what a replica costs in each room, and the ways to count its worth.
 
 Behind a plain Service replicas on mixed GPUs are worth their number times the slowest. That is a choice between
-*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed, or the
-mixture, in which every replica counts its own speed less 5 %.
+*modes*: "no GPU slower than v", in which every replica counts v. Behind a load-aware gateway a mode is one GPU speed,
+or the mixture, in which every replica counts its own speed less 5 %.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ RESERVED_SHARE = 1e-3
 """Of its list price counts as the price of a reserved GPU: it is paid already, but fewer are better than more."""
 RESERVED_START_SHARE = 0.1
 """Of its list price is wasted while a replica starts on reserved GPUs: nobody else could have used them meanwhile."""
-LEAST_REMAINDER = 0.01
-"""Of a replica: a shortage below this counts as this, so that numbers stay of one magnitude."""
+HEDGE_SHARE = 0.25
+"""A replica that only a loss would make missing counts as this share of one that is missing now."""
+LEAST_REMAINDER = 0.5
+"""Of a replica: a smaller part that is missing counts as this, or it would be traded for dollars."""
+LEAST_PRICE = 10.0
+"""So many times what serving it costs at most is the least price of a request/s that is missing: demand comes first."""
 MOST_REPLICAS = 10**9
 
 _TYPE_ORDER = {CapacityType.RESERVED: 0, CapacityType.ON_DEMAND: 1, CapacityType.SPOT: 2}
@@ -86,6 +90,8 @@ class Case:
     ceiling: int
     hedged: bool
     kept: int
+    price: float
+    """Dollars per hour of one request/s that is missing."""
 
 
 def load(gpus: int, per_node: int) -> float:
@@ -124,6 +130,10 @@ def prepare(claim: Claim, offers: Mapping[str, Offer]) -> Case:
         ceiling=ceiling,
         hedged=claim.spot.policy is SpotPolicy.HEDGED and any(option.spot for option in options),
         kept=kept,
+        price=max(
+            claim.shortage_price_per_request_per_s,
+            LEAST_PRICE * max(((option.cost + option.start) / option.speed for option in options), default=0.0),
+        ),
     )
     case.modes = _modes(case)
     return case

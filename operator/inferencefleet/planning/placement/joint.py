@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from inferencefleet.planning.placement.alone import Choice, alone
 from inferencefleet.planning.placement.case import Case, load, prepare
+from inferencefleet.planning.placement.component import Answer, rank, solve_component, solve_exactly
 from inferencefleet.planning.placement.measure import cost, priced, shortage
 from inferencefleet.planning.placement.program import Program
 from inferencefleet.planning.placement.share import caps, components, limits, one_after_the_other, over, usage
-from inferencefleet.planning.placement.solve import Allowance, optimise, shadow_prices, whole_counts
+from inferencefleet.planning.placement.solve import Allowance, optimise
 from inferencefleet.planning.placement.terms import TOLERANCE, Claim, Joint, Offer
 from inferencefleet.planning.placement.verdicts import Around, told
 
-MOST_EXACT = 120
-"""Fleets of one component that are solved as they are; more are relaxed first, and only those that the relaxation
-leaves in fractions are solved exactly, in the room that the others leave."""
 NODES_MATTER = 0.01
 """Whole nodes are worth a problem of their own from this share of all dollars on..."""
 MOST_WHOLE_NODES = 60
 """...and up to so many fleets; with more, a node that is partly empty is noise."""
 MOST_ALONE = 50
 """Fleets without a closed form that are solved one by one."""
-
-
-@dataclass(slots=True)
-class _Answer:
-    counts: list[list[int]]
-    bound: float
-    """Of dollars and priced shortage."""
 
 
 def place_all(claims: Sequence[Claim], offers: Sequence[Offer], *, deadline_s: float) -> Joint:
@@ -102,7 +92,7 @@ def _one_by_one(
     bounds = [wish.lower for wish in wishes]
     open_cases = [index for index, wish in enumerate(wishes) if not wish.exact]
     for index in open_cases[:MOST_ALONE]:
-        answer = _solve([cases[index]], [counts[index]], _own(cases[index], limited), bounds[index], allowance)
+        answer = solve_exactly([cases[index]], [counts[index]], _own(cases[index], limited), bounds[index], allowance)
         bounds[index] = max(bounds[index], answer.bound)
         tried = [*counts[:index], answer.counts[0], *counts[index + 1 :]]
         if not over(usage(cases, tried), limited):
@@ -123,95 +113,38 @@ def _together(
     """
     greedy, missed = one_after_the_other(cases, wishes, limited)
     scarce = over(usage(cases, [wish.counts for wish in wishes]), limited) | missed
-    known: dict[tuple[tuple[int, ...], frozenset[str]], _Answer] = {}
+    prices: dict[str, float] = {}
+    known: dict[tuple[tuple[int, ...], frozenset[str]], Answer] = {}
     while True:
         counts = [wish.counts for wish in wishes]
         bounds = [wish.lower for wish in wishes]
-        groups = components(cases, wishes, scarce)
-        for members, pools in groups:
+        worth: dict[str, float] = {}
+        for members, pools in components(cases, wishes, scarce):
             key = (tuple(members), frozenset(pools))
             if key not in known:
-                known[key] = _solve(
+                known[key] = solve_component(
                     [cases[i] for i in members],
+                    [wishes[i].counts for i in members],
                     [greedy[i] for i in members],
-                    {pool: limited[pool] for pool in pools},
+                    {pool: limited[pool] for pool in sorted(pools)},
+                    limited,
                     sum(wishes[i].lower for i in members),
+                    prices,
                     allowance,
                 )
             for place, i in enumerate(members):
                 counts[i] = known[key].counts[place]
                 bounds[i] = 0.0
             bounds[members[0]] = known[key].bound
+            worth.update(known[key].worth)
+        prices = worth
         more = over(usage(cases, counts), limited) - scarce
         if not more:
             break
         scarce |= more
-    worth: dict[str, float] = {}
-    for members, pools in groups:
-        worth.update(_worth([cases[i] for i in members], {pool: limited[pool] for pool in pools}, allowance))
-    if over(usage(cases, counts), limited) or _rank(cases, greedy) < _rank(cases, counts):
+    if over(usage(cases, counts), limited) or rank(cases, greedy) < rank(cases, counts):
         counts = greedy
     return counts, sum(bounds), worth
-
-
-def _rank(cases: Sequence[Case], counts: Sequence[Sequence[int]]) -> tuple[tuple[float, ...], float]:
-    """What is lacking, by priority, the highest first; then dollars."""
-    lacking: dict[int, float] = {}
-    for case, mine in zip(cases, counts, strict=True):
-        level = -case.claim.priority
-        lacking[level] = lacking.get(level, 0.0) + priced(case, shortage(case, mine))
-    return (
-        tuple(round(lacking[level], 6) for level in sorted(lacking)),
-        sum(cost(case, mine) for case, mine in zip(cases, counts, strict=True)),
-    )
-
-
-def _solve(
-    cases: list[Case], greedy: list[list[int]], free: Mapping[str, float], bound: float, allowance: Allowance
-) -> _Answer:
-    """One component, with the greedy placement as its start and its fallback; `bound` is known without solving."""
-    fallback = _Answer(counts=greedy, bound=bound)
-    if len(cases) > MOST_EXACT:
-        return _relaxed(cases, greedy, free, allowance) or fallback
-    lacking = [shortage(case, mine) for case, mine in zip(cases, greedy, strict=True)]
-    full = None if any(lack.any for lack in lacking) else lacking
-    program = Program(cases, free=free, most_lacking=full, whole_nodes=False)
-    solved = optimise(program, allowance, whole=True, start=greedy)
-    if solved is None:
-        return fallback
-    counts = [[round(n) for n in mine] for mine in solved.counts]
-    return _Answer(counts=counts, bound=solved.cost_bound + solved.shortage_bound)
-
-
-def _relaxed(
-    cases: list[Case], greedy: list[list[int]], free: Mapping[str, float], allowance: Allowance
-) -> _Answer | None:
-    """Few fleets of a relaxation are in fractions, about as many as there are shared limits: only those are left."""
-    lacking = [shortage(case, mine) for case, mine in zip(cases, greedy, strict=True)]
-    full = None if any(lack.any for lack in lacking) else lacking
-    relaxed = optimise(Program(cases, free=free, most_lacking=full, whole_nodes=False), allowance, whole=False)
-    if relaxed is None:
-        return None
-    counts = [whole_counts(mine) for mine in relaxed.counts]
-    rest = [i for i, mine in enumerate(counts) if mine is None]
-    done = [i for i, mine in enumerate(counts) if mine is not None]
-    used = usage([cases[i] for i in done], [counts[i] or [] for i in done])
-    left = {pool: gpus - used.get(pool, 0.0) for pool, gpus in free.items()}
-    open_cases = [cases[i] for i in rest]
-    wishes = [alone(case, caps(case, left)) for case in open_cases]
-    start, _ = one_after_the_other(open_cases, wishes, left)
-    program = Program(open_cases, free=left, most_lacking=None, whole_nodes=False)
-    solved = optimise(program, allowance, whole=True, start=start) if rest else None
-    for place, i in enumerate(rest):
-        counts[i] = start[place] if solved is None else [round(n) for n in solved.counts[place]]
-    return _Answer(
-        counts=[mine or [0] * len(case.options) for case, mine in zip(cases, counts, strict=True)],
-        bound=relaxed.cost_bound + relaxed.shortage_bound,
-    )
-
-
-def _worth(cases: list[Case], free: Mapping[str, float], allowance: Allowance) -> dict[str, float]:
-    return shadow_prices(Program(cases, free=free, most_lacking=None, whole_nodes=False), allowance)
 
 
 def _whole_nodes(
@@ -221,9 +154,9 @@ def _whole_nodes(
     lacking = [shortage(case, mine) for case, mine in zip(cases, counts, strict=True)]
     missing = sum(priced(case, lack) for case, lack in zip(cases, lacking, strict=True))
     program = Program(cases, free=limited, most_lacking=lacking, whole_nodes=True)
-    objective_only = optimise(program, allowance, whole=True, start=counts)
-    if objective_only is None:
+    solved = optimise(program, allowance, counts, gap=TOLERANCE if len(cases) == 1 else NODES_MATTER)
+    if solved is None:
         return counts, -math.inf
-    tried = [[round(n) for n in mine] for mine in objective_only.counts]
+    tried = solved.counts
     better = bill(cases, tried) < bill(cases, counts) - 1e-9 and not over(usage(cases, tried), limited)
-    return (tried if better else counts), objective_only.cost_bound + missing
+    return (tried if better else counts), solved.cost_bound + missing

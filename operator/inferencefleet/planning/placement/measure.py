@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferencefleet.domain.fleet import Routing
-from inferencefleet.planning.placement.case import MIXED_SHARE, Case
+from inferencefleet.planning.placement.case import HEDGE_SHARE, MIXED_SHARE, Case
 
 
 def worth(case: Case, counts: Sequence[float]) -> float:
@@ -70,7 +70,14 @@ def shortage(case: Case, counts: Sequence[int]) -> Shortage:
 def priced(case: Case, lacking: Shortage) -> float:
     """Dollars per hour of requests that are not served and of replicas that were declared and are not there."""
     fastest = max((option.speed for option in case.options), default=0.0)
-    return case.claim.shortage_price_per_request_per_s * (lacking.requests_per_s + fastest * lacking.replicas)
+    return case.price * (lacking.requests_per_s + fastest * lacking.replicas)
+
+
+def missing(case: Case, counts: Sequence[int]) -> float:
+    """Dollars per hour of all that is lacking, with what only a loss of spot nodes would make missing."""
+    lacking = shortage(case, counts)
+    unsafe = HEDGE_SHARE * case.price * lacking.survival_requests_per_s
+    return priced(case, lacking) + unsafe
 
 
 def cost(case: Case, counts: Sequence[int]) -> float:

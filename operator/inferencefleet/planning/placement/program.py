@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inferencefleet.planning.placement.case import Case, Mode, limit_load, load
+from inferencefleet.planning.placement.case import HEDGE_SHARE, Case, Mode, limit_load, load
 from inferencefleet.planning.placement.measure import Shortage
 from inferencefleet.planning.placement.terms import Offer
 
 INFINITY = math.inf
-HEDGE_SHARE = 0.25
-"""A replica that only a loss would make missing counts as this share of one that is missing now."""
 NODE_TIE = 1e-6
 """Of its share of a node costs a replica beside the node itself: of two equal ways the smaller one."""
 LONGEST_HEDGE = 10**6
@@ -112,7 +110,7 @@ class Program:
         return block
 
     def _lacking(self, case: Case, block: Block, most: Shortage | None) -> None:
-        price = case.claim.shortage_price_per_request_per_s
+        price = case.price
         fastest = max((option.speed for option in case.options), default=1.0)
         slowest = min((mode.unit for mode in case.modes), default=1.0)
         bounds: tuple[float, float, float] = (INFINITY, INFINITY, INFINITY)

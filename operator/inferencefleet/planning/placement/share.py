@@ -9,6 +9,8 @@ from inferencefleet.planning.placement.case import Case, limit_load
 from inferencefleet.planning.placement.terms import Offer
 
 SLACK = 1e-9
+NEARLY_FULL = 0.05
+"""A pool of which less than this share is left may become scarce when others move there."""
 
 
 def caps(case: Case, left: Mapping[str, float]) -> list[int]:
@@ -42,7 +44,8 @@ def over(used: Mapping[str, float], limited: Mapping[str, float]) -> set[str]:
 def one_after_the_other(
     cases: Sequence[Case], wishes: Sequence[Choice], limited: Mapping[str, float]
 ) -> tuple[list[list[int]], set[str]]:
-    """Higher priorities first, then by name; each takes the best of what is left. Also: pools that somebody missed.
+    """Higher priorities first, then by name; each takes the best of what is left. Also: pools that somebody missed
+    or that are nearly full.
 
     What must stay where it is counts as taken from the start.
     """
@@ -66,7 +69,7 @@ def one_after_the_other(
         for pool, gpus in usage([case], [counts[index]]).items():
             if pool in left:
                 left[pool] -= gpus
-    return counts, missed
+    return counts, missed | {pool for pool, gpus in left.items() if gpus < NEARLY_FULL * limited[pool]}
 
 
 def components(cases: Sequence[Case], wishes: Sequence[Choice], scarce: set[str]) -> list[tuple[list[int], set[str]]]:

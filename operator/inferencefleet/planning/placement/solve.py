@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import highspy
@@ -16,15 +16,10 @@ import numpy as np
 
 from inferencefleet.planning.placement.case import Case, Mode
 from inferencefleet.planning.placement.program import Block, Program
-from inferencefleet.planning.placement.terms import TOLERANCE
 
 EXACT_GAP = 1e-6
-SMALL = 20
-"""Up to so many fleets the gap is closed altogether."""
 HELD = 1e-6
 """Relative and absolute tolerance at which a level's shortage is held while the next is minimised."""
-NEAR = 1e-6
-"""This near to a whole number is whole."""
 
 
 @dataclass(slots=True)
@@ -34,63 +29,74 @@ class Allowance:
     left_s: float
     problems: int = 0
 
+    def run(self, solver: Any) -> bool:
+        """Run within what is left; says whether there is a solution."""
+        if self.left_s <= 0:
+            return False
+        before_s = solver.getRunTime()
+        solver.setOptionValue("time_limit", before_s + self.left_s)
+        solver.run()
+        self.left_s -= solver.getRunTime() - before_s
+        return bool(solver.getInfo().primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible))
+
+
+def quiet_solver(gap: float) -> Any:
+    """HiGHS as it is used here: one thread, always the same way."""
+    solver = highspy.Highs()
+    solver.silent()
+    for option, value in (
+        ("threads", 1),
+        ("parallel", "off"),
+        ("random_seed", 0),
+        ("mip_rel_gap", gap),
+        ("mip_abs_gap", 1e-6),
+    ):
+        solver.setOptionValue(option, value)
+    return solver
+
 
 @dataclass(slots=True)
 class Solved:
     """The last phase's solution, and what bounds it."""
 
-    counts: list[list[float]]
+    counts: list[list[int]]
     cost_bound: float
     shortage_bound: float
-    worth: dict[str, float] = field(default_factory=dict)
-    """Dollars per hour of one GPU more, by limited pool; of relaxations only."""
 
 
 def optimise(
-    program: Program, allowance: Allowance, *, whole: bool, start: Sequence[Sequence[int]] | None = None
+    program: Program, allowance: Allowance, start: Sequence[Sequence[int]], *, gap: float = EXACT_GAP
 ) -> Solved | None:
-    """Solve all phases; None when time was up before there was any solution.
-
-    Not `whole`: the relaxation.
-    """
+    """Solve all phases from `start`; None when time was up before there was any solution."""
     levels = _levels(program)
     rows = [
         program.row(-math.inf, math.inf, columns, [program.shortage_cost[column] for column in columns])
         for columns in levels
     ]
-    values = None if start is None else _start(program, start)
-    solver = _solver(program, whole=whole)
+    values = _start(program, start)
+    solver = _solver(program, gap)
     shortage_bound = 0.0
     for columns, row in zip(levels, rows, strict=True):
         objective = np.zeros(len(program.cost))
         objective[columns] = [program.shortage_cost[column] for column in columns]
-        ran = _run(solver, objective, values, allowance, whole=whole)
+        ran = _run(solver, objective, values, allowance)
         if ran is None:
             return None
         values, least, bound = ran
         shortage_bound += max(0.0, bound)
         solver.changeRowBounds(row, -math.inf, least + HELD * (1.0 + abs(least)))
-    ran = _run(solver, np.asarray(program.cost), values, allowance, whole=whole)
+    ran = _run(solver, np.asarray(program.cost), values, allowance)
     if ran is None:
         return None
     values, _, cost_bound = ran
     return Solved(
-        counts=[program.counts(block, case, values) for block, case in zip(program.blocks, program.cases, strict=True)],
+        counts=[
+            [round(n) for n in program.counts(block, case, values)]
+            for block, case in zip(program.blocks, program.cases, strict=True)
+        ],
         cost_bound=cost_bound,
         shortage_bound=shortage_bound,
     )
-
-
-def shadow_prices(program: Program, allowance: Allowance) -> dict[str, float]:
-    """What one GPU more would save or serve, by limited pool: duals of the relaxation."""
-    solver = _solver(program, whole=False)
-    objective = np.asarray(program.cost, dtype=np.float64)
-    for column, price in program.shortage_cost.items():
-        objective[column] += price
-    if _run(solver, objective, None, allowance, whole=False) is None:
-        return dict.fromkeys(program.limit_rows, 0.0)
-    duals = solver.getSolution().row_dual
-    return {pool: max(0.0, -float(duals[row])) for pool, row in program.limit_rows.items()}
 
 
 def _levels(program: Program) -> list[list[int]]:
@@ -103,17 +109,8 @@ def _levels(program: Program) -> list[list[int]]:
     return [levels[level] for level in sorted(levels)]
 
 
-def _solver(program: Program, *, whole: bool) -> Any:
-    solver = highspy.Highs()
-    solver.silent()
-    for option, value in (
-        ("threads", 1),
-        ("parallel", "off"),
-        ("random_seed", 0),
-        ("mip_rel_gap", EXACT_GAP if len(program.cases) <= SMALL else TOLERANCE),
-        ("mip_abs_gap", 1e-6),
-    ):
-        solver.setOptionValue(option, value)
+def _solver(program: Program, gap: float) -> Any:
+    solver = quiet_solver(gap)
     if len(program.index) == 0:
         # HiGHS wants at least one row; one that says nothing does.
         program.row(-math.inf, math.inf, [0], [1.0])
@@ -132,44 +129,25 @@ def _solver(program: Program, *, whole: bool) -> Any:
         np.asarray(program.start, dtype=np.int32),
         np.asarray(program.index, dtype=np.int32),
         np.asarray(program.value, dtype=np.float64),
-        np.asarray(program.whole if whole else [0] * len(program.whole), dtype=np.int32),
+        np.asarray(program.whole, dtype=np.int32),
     )
     return solver
 
 
 def _run(
-    solver: Any, objective: np.ndarray, values: np.ndarray | None, allowance: Allowance, *, whole: bool
+    solver: Any, objective: np.ndarray, values: np.ndarray, allowance: Allowance
 ) -> tuple[np.ndarray, float, float] | None:
     """(values, objective, bound)."""
-    if allowance.left_s <= 0:
-        return None
     columns = len(objective)
-    solver.changeColsCost(columns, np.arange(columns, dtype=np.int32), objective)
-    before_s = solver.getRunTime()
-    solver.setOptionValue("time_limit", before_s + allowance.left_s)
-    if whole and values is not None:
-        solver.setSolution(columns, np.arange(columns, dtype=np.int32), values)
-    solver.run()
-    allowance.left_s -= solver.getRunTime() - before_s
-    allowance.problems += 1 if whole else 0
+    every = np.arange(columns, dtype=np.int32)
+    solver.changeColsCost(columns, every, objective)
+    solver.setSolution(columns, every, values)
+    allowance.problems += 1
+    if not allowance.run(solver):
+        return None
     info = solver.getInfo()
-    if info.primal_solution_status != int(highspy.SolutionStatus.kSolutionStatusFeasible):
-        return None
-    if not whole and solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
-        return None
     value = float(info.objective_function_value)
-    bound = float(info.mip_dual_bound) if whole and any_whole(solver) else value
-    return np.asarray(solver.getSolution().col_value), value, min(value, bound)
-
-
-def any_whole(solver: Any) -> bool:
-    return bool(solver.getLp().integrality_)
-
-
-def whole_counts(counts: Sequence[float]) -> list[int] | None:
-    """The numbers if all are whole."""
-    rounded = [round(n) for n in counts]
-    return rounded if all(abs(n - r) <= NEAR for n, r in zip(counts, rounded, strict=True)) else None
+    return np.asarray(solver.getSolution().col_value), value, min(value, float(info.mip_dual_bound))
 
 
 def _start(program: Program, counts: Sequence[Sequence[int]]) -> np.ndarray:

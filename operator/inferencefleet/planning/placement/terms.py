@@ -28,7 +28,9 @@ class Claim:
     losses: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """By spot pool: replicas that may plausibly be lost at once; a pool that is not named loses one node."""
     shortage_price_per_request_per_s: float = 100.0
-    """Dollars per hour of one request/s that is not served; decides between fleets of one priority. Above 0."""
+    """Dollars per hour of one request/s that is not served; decides between fleets of one priority. Above 0.
+
+    At least ten times what serving it costs at most is taken: demand comes before dollars."""
     budget_per_hour: float | None = None
     """Dollars per hour of all replicas at the pools' prices; None = no limit."""
     start_cost_hours: float = 0.0

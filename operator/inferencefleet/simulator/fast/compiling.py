@@ -22,7 +22,7 @@ def notice() -> str | None:
     if numba is not None:
         return None
     return (
-        "numba is not installed: the replay runs as plain Python, about a hundred times slower. "
+        "numba is not installed: the replay runs as plain Python, about fifty times slower. "
         "Install it with `pip install 'inferencefleet[simulate]'`."
     )
 

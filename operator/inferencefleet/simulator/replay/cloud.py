@@ -141,7 +141,8 @@ class PoolCloud:
         """What the node autoscaler knows without asking the cloud; empty = nothing."""
         if self._reserved:
             return f"nodepool {self.pool.name!r} is a reservation and has no more nodes"
-        if self._held() >= self.cloud.max_nodes:
+        # A quota counts a node until it is gone, also one that has its notice.
+        if len(self.nodes) >= self.cloud.max_nodes:
             return f"all available instance types exceed limits for nodepool: {self.pool.name!r}"
         return ""
 
@@ -152,7 +153,7 @@ class PoolCloud:
         return f"nodepool {self.pool.name!r}: no instance type has the required offering (InsufficientInstanceCapacity)"
 
     def _held(self) -> int:
-        """Doomed nodes count for the market no more, and their replacements may come."""
+        """Nodes that the market counts: those with a notice are taken back already."""
         return sum(node.notice_s is None for node in self.nodes)
 
     def _new(self, now_s: float) -> Node:
@@ -185,6 +186,7 @@ class PoolCloud:
     def _remove_idle(self, node: Node, since_s: float, now_s: float) -> None:
         if node.gone_s is None and not node.pods and node.empty_since_s == since_s:
             self._forget(node, now_s)
+            self._tenants.on_capacity(now_s)
 
     def give_notice(self, node: Node, now_s: float) -> None:
         """The cloud takes it back: announced now, gone after the notice. A node that is still coming just does not."""

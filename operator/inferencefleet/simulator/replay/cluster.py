@@ -261,5 +261,4 @@ class Cluster:
     def _renew(self, tenants: Mapping[str, Tenant], now_s: float) -> None:
         for tenant in tenants.values():
             self._reconcile(tenant, {}, now_s)
-        if tenants:
-            self.on_capacity(now_s)
+        self.on_capacity(now_s)

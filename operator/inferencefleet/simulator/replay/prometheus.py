@@ -12,7 +12,7 @@ from inferencefleet.adapters.prometheus.assemble import Answers, assemble
 from inferencefleet.adapters.prometheus.queries import Queries, Vocabulary
 from inferencefleet.domain.fleet import Fleet, FleetKey
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
-from inferencefleet.simulator.replay.scrapes import MEANS_S, Rates, Scrapes
+from inferencefleet.simulator.replay.scrapes import Rates, Scrapes
 from inferencefleet.simulator.servers import Floats
 
 MAX_AGE_S = 60
@@ -133,13 +133,12 @@ class Prometheus:
                 found["prefix_hit_ratio"][pool] = ratio
         half = self._window_s / 2
         for name, gauge, from_s, to_s in (
-            ("running_early", 0, self._window_s, half),
-            ("running_late", 0, half, 0.0),
-            ("waiting_mean", 1, self._window_s, 0.0),
+            ("running_early", "running", self._window_s, half),
+            ("running_late", "running", half, 0.0),
+            ("waiting_mean", "waiting", self._window_s, 0.0),
         ):
-            rows, means = self.scrapes.gauge_means(now_s, from_s, to_s)
-            by_pool = self._by_pool(rows, means[:, gauge])
-            found[name] = {pool: float(values.sum()) for pool, values in by_pool.items()}
+            rows, means = self.scrapes.gauge_means(gauge, now_s, from_s, to_s)
+            found[name] = {pool: float(values.sum()) for pool, values in self._by_pool(rows, means).items()}
         # A replica that starts again is a new pod here, so no counter of a pod ever starts again.
         found["resets"] = dict.fromkeys(found["waiting_mean"], 0.0)
         return found
@@ -162,19 +161,15 @@ class Prometheus:
         upto = np.maximum.accumulate(cumulative[columns.slices[f"{name}_hist"]])
         return Histogram(
             bounds=columns.bounds[f"{name}_hist"],
-            counts=tuple(np.diff(upto, prepend=0.0).tolist()),
+            counts=(float(upto[0]), *(upto[1:] - upto[:-1]).tolist()),
             total=float(upto[-1]),
             sum=float(cumulative[columns.at[f"{name}_sum"]]),
         )
 
     def pod_means(self, now_s: float) -> Mapping[int, tuple[float, float]]:
         """By row: mean prompt and output tokens of what finished in the last five minutes; 0 = nothing did."""
-        rates, at = self.scrapes.increases(now_s, MEANS_S), self.scrapes.columns.at
-        ended = np.maximum(rates.increases[:, at["finished"]], 1e-9)
-        some = rates.increases[:, at["finished"]] > 0
-        prompts = np.where(some, rates.increases[:, at["prompt_sum"]] / ended, 0.0)
-        outputs = np.where(some, rates.increases[:, at["output_sum"]] / ended, 0.0)
-        return dict(zip(rates.rows.tolist(), zip(prompts.tolist(), outputs.tolist(), strict=True), strict=True))
+        rows, means = self.scrapes.means(now_s, ("prompt_sum", "output_sum"), "finished")
+        return {row: (prompt, output) for row, (prompt, output) in zip(rows.tolist(), means.tolist(), strict=True)}
 
 
 def _ratio(over: float, under: float) -> float | None:

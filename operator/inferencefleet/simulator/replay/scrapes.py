@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from inferencefleet.simulator.servers import Buckets, Counters, Floats, Gauges, Integers
 
-GROUPS = 5
+GROUPS = 3
 """Pods are scraped at so many different moments of an interval: each at its own would only cost more."""
 MEANS_S = 300.0
 """Longest window that is read pod by pod."""
@@ -177,34 +178,51 @@ class Scrapes:
 
     def increases(self, now_s: float, window_s: float) -> Rates:
         """`increase(counter[window])` as Prometheus 3 extrapolates it, for every pod and counter."""
+        rows, counted, first_at, last_at = self._ends(now_s, window_s)
+        first = self.columns.cumulative(self.counters[first_at, rows])
+        rise = self.columns.cumulative(self.counters[last_at, rows])
+        rise -= first
+        first_s, last_s = self.times[first_at, rows], self.times[last_at, rows]
+        sampled_s = last_s - first_s
+        between_s = sampled_s / (counted - 1)
+        start_s, end_s = first_s - (now_s - window_s), now_s - last_s
+        start_s = np.where(start_s >= 1.1 * between_s, between_s / 2, start_s)
+        end_s = np.where(end_s >= 1.1 * between_s, between_s / 2, end_s)
+        # A counter was not below zero: the extrapolation to the left ends where a straight line would reach it.
+        # Where it did not rise there is nothing to carry on.
+        zero_s = first * (sampled_s[:, None] / np.maximum(rise, 1e-12))
+        reach_s = np.minimum(start_s[:, None], zero_s) + (sampled_s + end_s)[:, None]
+        return Rates(rows, rise * reach_s / sampled_s[:, None])
+
+    def means(self, now_s: float, sums: Sequence[str], count: str) -> tuple[NDArray[np.intp], Floats]:
+        """Rise of each sum by rise of the count over `MEANS_S`, by pod: (rows, (pods, sums)); 0 = nothing counted."""
+        rows, _, first_at, last_at = self._ends(now_s, MEANS_S)
+        picked = np.array([self.columns.at[name] for name in (count, *sums)])
+        rise = (
+            self.counters[last_at[:, None], rows[:, None], picked]
+            - self.counters[first_at[:, None], rows[:, None], picked]
+        )
+        return rows, rise[:, 1:] / np.maximum(rise[:, :1], 1.0)
+
+    def _ends(
+        self, now_s: float, window_s: float
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+        """(rows with two samples in the window, how many they have, place of the first, place of the last)."""
         inside = (self.times > now_s - window_s) & (self.times <= now_s)
         counted = inside.sum(axis=0)
         rows = np.flatnonzero(counted >= 2)
         times, inside = self.times[:, rows], inside[:, rows]
         first_at = np.where(inside, times, np.inf).argmin(axis=0)
         last_at = np.where(inside, times, -np.inf).argmax(axis=0)
-        pick = np.arange(rows.size)
-        first = self.columns.cumulative(self.counters[first_at, rows])
-        rise = self.columns.cumulative(self.counters[last_at, rows])
-        rise -= first
-        first_s, last_s = times[first_at, pick], times[last_at, pick]
-        sampled_s = last_s - first_s
-        between_s = sampled_s / (counted[rows] - 1)
-        start_s, end_s = first_s - (now_s - window_s), now_s - last_s
-        start_s = np.where(start_s >= 1.1 * between_s, between_s / 2, start_s)
-        end_s = np.where(end_s >= 1.1 * between_s, between_s / 2, end_s)
-        # A counter was not below zero: the extrapolation to the left ends where a straight line would reach it.
-        zero_s = sampled_s[:, None] * np.divide(first, rise, out=np.full_like(rise, np.inf), where=rise > 0)
-        reach_s = sampled_s[:, None] + np.minimum(start_s[:, None], zero_s) + end_s[:, None]
-        return Rates(rows, rise * reach_s / sampled_s[:, None])
+        return rows, counted[rows], first_at, last_at
 
-    def gauge_means(self, now_s: float, from_s: float, to_s: float) -> tuple[NDArray[np.intp], Floats]:
-        """`avg_over_time` of the gauges between two ages, for the pods with a sample in between: (rows, (pods, 4))."""
+    def gauge_means(self, name: str, now_s: float, from_s: float, to_s: float) -> tuple[NDArray[np.intp], Floats]:
+        """`avg_over_time` of a gauge between two ages, for the pods with a sample in between: (rows, means)."""
         inside = (self.times > now_s - from_s) & (self.times <= now_s - to_s)
         counted = inside.sum(axis=0)
         rows = np.flatnonzero(counted)
-        kept = inside[:, rows, None]
-        return rows, np.where(kept, self.gauges[:, rows], 0.0).sum(axis=0) / counted[rows, None]
+        sums: Floats = (self.gauges[:, :, GAUGES.index(name)] * inside).sum(axis=0)
+        return rows, sums[rows] / counted[rows]
 
     def growth(self, now_s: float, window_s: float) -> float | None:
         """`deriv` of running + waiting: the least-squares slope over points a twelfth of the window apart."""

@@ -106,6 +106,24 @@ class StagePool:
     pool: Pool
     cloud: CloudBehaviour = CloudBehaviour()
 
+    def __post_init__(self) -> None:
+        kind, cloud = self.pool.capacity_type, self.cloud
+        if cloud.nodes and kind is not CapacityType.RESERVED:
+            raise StageError(
+                f"pool {self.pool.name!r} is {kind} and has nodes={cloud.nodes} from the start; only a reservation "
+                "has, so give fleets initial replicas there instead"
+            )
+        if kind is not CapacityType.SPOT and (cloud.availability or cloud.interruptions_per_node_hour):
+            raise StageError(
+                f"pool {self.pool.name!r} is {kind} and has a market that takes nodes back; only spot has, so use "
+                "losses or stock_outs, or make it a spot pool"
+            )
+        if cloud.interruption_batch < 1 or cloud.max_nodes < 1:
+            raise StageError(
+                f"pool {self.pool.name!r}: interruption_batch is {cloud.interruption_batch} and max_nodes "
+                f"{cloud.max_nodes}; both must be at least 1"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageFleet:

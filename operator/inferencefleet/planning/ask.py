@@ -1,0 +1,339 @@
+"""The first half of one fleet's story, before it meets the others: estimate -> forecast -> size -> guard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from inferencefleet.domain.fleet import Fleet, Mode, Problem
+from inferencefleet.domain.lengths import LengthMix
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
+from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, Sizing
+from inferencefleet.domain.pool import CapacityType, Exhaustion, InterruptionRecord, PoolState
+from inferencefleet.domain.snapshot import FleetMemory, FleetState, Part, PlannerSettings
+from inferencefleet.physics.quick import whole_replicas
+from inferencefleet.planning.calibrate import NOTHING, Learnt, calibrate
+from inferencefleet.planning.coldstart import expected_cold_start_s
+from inferencefleet.planning.drift import learn_lengths
+from inferencefleet.planning.estimate import drain_time_s, estimate
+from inferencefleet.planning.forecast import forecast
+from inferencefleet.planning.forecasting.quantile import planning_quantile
+from inferencefleet.planning.guards import Guarded
+from inferencefleet.planning.hedge import Exposed, Hedge, Known, hedge
+from inferencefleet.planning.hits import predict, remember
+from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first
+from inferencefleet.planning.placement import Claim, Offer, place_all
+from inferencefleet.planning.refuse import refuse, usable_pools
+from inferencefleet.planning.remember import remember_arrivals
+from inferencefleet.planning.restrain import restrain
+from inferencefleet.planning.rooms import Census, Ledger, Room, census, room
+from inferencefleet.planning.size import refusal, size
+
+DEFAULT_WINDOW_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What one fleet's decision needs beside the fleet itself."""
+
+    at_s: float
+    pools: Mapping[str, PoolState]
+    exhaustion: Mapping[str, Exhaustion | None]
+    records: Mapping[str, InterruptionRecord]
+    """What was seen of each pool's interruptions, this tick included."""
+    ledger: Ledger
+    """Who holds which GPUs now."""
+    settings: PlannerSettings
+    patience_s: Mapping[str, float] = field(default_factory=dict)
+    """How long a replica may wait for a node of each pool before it is judged not to come."""
+    losses: Known = field(default_factory=dict)
+    """Plausible losses that were asked for in this tick: fleets ask alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What one fleet asks for, with everything that led to it."""
+
+    state: FleetState
+    memory: FleetMemory
+    problems: tuple[Problem, ...]
+    demand: Demand
+    lengths: LengthMix
+    ahead: Forecast
+    gap: MetricsGap | None
+    rooms: tuple[Room, ...]
+    counted: Mapping[str, Census]
+    terms: Hedge
+    wanted: Placement
+    """Where it would be alone in the world, before guards."""
+    guarded: Guarded
+    claim: Claim
+    """What is to be placed: demand as far as guards let it pass."""
+
+    @property
+    def sizings(self) -> tuple[Sizing, ...]:
+        return tuple(room.sizing for room in self.rooms)
+
+
+def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked | FleetPlan:
+    """What the fleet asks for; a plan that changes nothing when it cannot be planned. Pure."""
+    fleet, without = state.fleet, around.settings.without
+
+    # 0. Which pools may it use? Without any, or when physics says no, nothing changes and the plan says why.
+    allowed, problems = usable_pools(fleet, around.pools)
+    if not allowed:
+        return refuse(state, memory, problems)
+    pools = (*allowed, *_retiring(state, allowed, around))
+
+    # 1. What arrives now, and what will the prefix caches hold of it?
+    lengths_seen = learn_lengths(fleet.expected.lengths, state.metrics, memory.lengths, at_s=around.at_s)
+    memory = replace(memory, lengths=lengths_seen)
+    demand = estimate(fleet, state.metrics, memory, at_s=around.at_s)
+    memory = remember_arrivals(memory, demand, at_s=around.at_s, kept_s=around.settings.arrivals_kept_s)
+    lengths, memory = _at_the_size_to_come(state, demand.lengths, memory, around)
+
+    # 2. What can one replica do in each pool, at these lengths, by physics as its engines have corrected it?
+    named = {name: pool.pool for name, pool in around.pools.items()}
+    memory = replace(memory, calibration=calibrate(state, memory, named, demand.lengths, at_s=around.at_s))
+    learnt = NOTHING if Part.CALIBRATION in without else Learnt(memory.calibration)
+    if Part.DISTRIBUTION in without:
+        lengths = lengths.means_only()
+    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+    problem = refusal(fleet, sizings)
+    if problem is not None and demand.observed:
+        # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
+        problems = (*problems, problem)
+        lengths = fleet.expected.lengths
+        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+        problem = refusal(fleet, sizings)
+    if problem is not None:
+        return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
+
+    # 3. What will arrive when a replica that is asked for now serves?
+    counted = {
+        pool.pool.name: census(state.replicas, pool, around.at_s, patient_s=around.patience_s.get(pool.pool.name))
+        for pool in pools
+    }
+    rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
+    following = _next_room(rooms, counted)
+    cold_s = {room.pool: _cold_start_s(room, rooms, state, around) for room in rooms}
+    horizon_s = fleet.scaling.horizon_s
+    if horizon_s is None:
+        horizon_s = cold_s[following.pool] + around.settings.period_s
+    ahead, memory = forecast(
+        demand,
+        memory,
+        at_s=around.at_s,
+        horizon_s=0.0 if Part.FORECAST in without else horizon_s,
+        window_s=window_s(state),
+        quantile=_quantile(fleet, following, rooms),
+        drain_s=drain_time_s(fleet, horizon_s),
+        schedule=state.schedule,
+    )
+
+    # 4. Where would it be cheapest, alone in the world?
+    gap = _gap(state, demand)
+    terms = _hedge(state, rooms, cold_s, demand, ahead, around)
+    claim = _claim(state, gap, ahead, rooms, terms, hedged=Part.HEDGE not in without)
+    offers = [offer_of(room, around.pools[room.pool], terms, gpus=None) for room in rooms]
+    wanted = place_all((claim,), offers, deadline_s=around.settings.placement_deadline_s).placements[fleet.key]
+
+    # 5. May it change that far, that fast?
+    guarded, memory = restrain(
+        wanted, rooms, state, gap, demand, memory, counted,
+        at_s=around.at_s, period_s=around.settings.period_s, window_s=window_s(state),
+    )  # fmt: skip
+    return Asked(
+        state=state, memory=memory, problems=problems, demand=demand, lengths=lengths, ahead=ahead, gap=gap,
+        rooms=rooms, counted=counted, terms=terms, wanted=wanted, guarded=guarded,
+        claim=_as_guarded(claim, wanted, guarded.total),
+    )  # fmt: skip
+
+
+def offer_of(room: Room, state: PoolState, terms: Hedge, *, gpus: int | None) -> Offer:
+    """The pool as placement sees it; `gpus` is what those who share it may hold in all."""
+    pool = state.pool
+    own = terms.pools[pool.name]
+    reserved = room.capacity_type is CapacityType.RESERVED
+    return Offer(
+        pool=pool.name,
+        gpus=gpus,
+        gpus_per_node=pool.gpus_per_node,
+        price_per_gpu_hour=pool.price_per_gpu_hour,
+        marginal_price_per_gpu_hour=0.0 if reserved else own.price_per_gpu_hour,
+        capacity_type=room.capacity_type,
+        start_cost_hours=own.start_cost_hours,
+    )
+
+
+def window_s(state: FleetState) -> float:
+    """Rate window of the fleet's metrics."""
+    return state.metrics.window_s if isinstance(state.metrics, FleetMetrics) else DEFAULT_WINDOW_S
+
+
+def current(state: FleetState) -> dict[str, int]:
+    """What the Deployments ask for now, by pool."""
+    return {workload.pool: workload.replicas for workload in state.workloads}
+
+
+def _at_the_size_to_come(
+    state: FleetState, lengths: LengthMix, memory: FleetMemory, around: Surroundings
+) -> tuple[LengthMix, FleetMemory]:
+    """The mix with the prefix hit ratio of as many replicas as were decided, where fewer or more serve now."""
+    seen = state.metrics
+    if isinstance(seen, MetricsGap) or seen.prefix_hit_ratio is None or Part.ROUTING in around.settings.without:
+        return lengths, memory
+    hits = remember(memory.hits, replicas=seen.engines, hit_ratio=seen.prefix_hit_ratio, at_s=around.at_s)
+    then = predict(
+        hits, state.fleet.routing, now=seen.engines, then=memory.placed or seen.engines,
+        hit_ratio=lengths.prefix_hit_ratio,
+    )  # fmt: skip
+    if then != lengths.prefix_hit_ratio:
+        lengths = replace(lengths, prefix_hit_ratio=then)
+    return lengths, replace(memory, hits=hits)
+
+
+def _retiring(state: FleetState, allowed: Sequence[PoolState], around: Surroundings) -> tuple[PoolState, ...]:
+    """Pools where replicas run that may not be used any more: they get no room, and empty as others serve."""
+    names = {pool.pool.name for pool in allowed}
+    return tuple(
+        around.pools[pool]
+        for pool in sorted({workload.pool for workload in state.workloads})
+        if pool not in names and pool in around.pools
+    )
+
+
+def _rooms(
+    fleet: Fleet, sizings: Sequence[Sizing], counted: Mapping[str, Census], allowed: set[str], around: Surroundings
+) -> tuple[Room, ...]:
+    """Acting fleets share a pool's limit in the joint placement; one that only watches sees what they leave."""
+    acts = fleet.scaling.mode is Mode.AUTO
+    return tuple(
+        room(
+            sizing,
+            around.pools[sizing.pool],
+            counted[sizing.pool],
+            around.exhaustion.get(sizing.pool),
+            free_gpus=_free(fleet, sizing.pool, around, acts) if sizing.pool in allowed else 0,
+            at_s=around.at_s,
+        )
+        for sizing in sizings
+    )
+
+
+def _free(fleet: Fleet, pool: str, around: Surroundings, acts: bool) -> int | None:
+    return around.ledger.limits[pool] if acts else around.ledger.free_for(fleet.key, pool)
+
+
+def _next_room(rooms: Sequence[Room], counted: Mapping[str, Census]) -> Room:
+    """Where the next replica would go."""
+    order = cheapest_first(rooms)
+    return next((room for room in order if counted[room.pool].bound < room.most), order[0])
+
+
+def _cold_start_s(room: Room, rooms: Sequence[Room], state: FleetState, around: Surroundings) -> float:
+    return expected_cold_start_s(
+        around.pools[room.pool],
+        state.replicas,
+        room.sizing.shape,
+        starting_s=around.settings.starting_s,
+        alike={other.pool for other in rooms if other.sizing.shape == room.sizing.shape},
+    )
+
+
+def _quantile(fleet: Fleet, following: Room, rooms: Sequence[Room]) -> float:
+    """The newsvendor's: a shortage is worth what the dearest pool would cost, the next replica costs what it costs."""
+    dearest = max(room.dollars_per_request_per_s for room in rooms if room.sizing.usable)
+    return planning_quantile(fleet.attainment, next_price=following.dollars_per_request_per_s, reference_price=dearest)
+
+
+def _gap(state: FleetState, demand: Demand) -> MetricsGap | None:
+    """What is missing. Engines that answer but tell no rate say as little as engines that do not answer."""
+    if isinstance(state.metrics, MetricsGap):
+        return state.metrics
+    return None if demand.observed else MetricsGap(code="NoSamples", sentence="engines report no rate of requests yet")
+
+
+def _hedge(
+    state: FleetState,
+    rooms: Sequence[Room],
+    cold_s: Mapping[str, float],
+    demand: Demand,
+    ahead: Forecast,
+    around: Surroundings,
+) -> Hedge:
+    """On what terms the fleet may use each pool, with as many replicas there as it has or could have."""
+    fleet, now = state.fleet, current(state)
+    slowest = min(room.sizing.planned_requests_per_s for room in rooms if room.sizing.usable)
+    could = fleet.spot.max_fraction * min(fleet.scaling.max_replicas, whole_replicas(ahead.upper_per_s / slowest))
+    exposed = tuple(
+        Exposed(
+            pool=around.pools[room.pool].pool,
+            record=around.records[room.pool],
+            replicas=max(now.get(room.pool, 0), min(room.most, int(could))),
+            replicas_per_node=room.replicas_per_node,
+            cold_start_s=cold_s[room.pool],
+        )
+        for room in rooms
+    )
+    return hedge(
+        fleet,
+        exposed,
+        arrivals_per_s=demand.arrivals_per_s,
+        survival_utilisation=SURVIVAL_UTILISATION,
+        at_s=around.at_s,
+        known=around.losses,
+    )
+
+
+def _claim(
+    state: FleetState, gap: MetricsGap | None, ahead: Forecast, rooms: tuple[Room, ...], terms: Hedge, *, hedged: bool
+) -> Claim:
+    fleet = state.fleet
+    prices = [room.dollars_per_request_per_s for room in rooms if room.sizing.usable]
+    attainment = min(fleet.attainment, 0.9999)
+    return Claim(
+        key=fleet.key,
+        priority=fleet.priority,
+        need=Need(
+            requests_per_s=ahead.upper_per_s,
+            survival_requests_per_s=terms.survival_requests_per_s if hedged else 0.0,
+            floor=fleet.scaling.min_replicas,
+            ceiling=fleet.scaling.max_replicas,
+            keep=_kept_blindly(state) if gap is not None else {},
+        ),
+        rooms=rooms,
+        spot=fleet.spot,
+        routing=fleet.routing,
+        current=current(state),
+        losses={room.pool: terms.losses.get(room.pool, 0) if hedged else 0 for room in rooms},
+        # Of one request/s for an hour: at this price the declared attainment is just worth its GPUs.
+        shortage_price_per_request_per_s=max(0.01, *prices) * attainment / (1 - attainment),
+        budget_per_hour=fleet.most_per_hour,
+    )
+
+
+def _kept_blindly(state: FleetState) -> dict[str, int]:
+    """Without metrics every replica stays where it is, except on nodes that go away."""
+    doomed = {workload.pool: 0 for workload in state.workloads}
+    for replica in state.replicas:
+        if replica.doomed and replica.phase is not Phase.TERMINATING and replica.pool in doomed:
+            doomed[replica.pool] += 1
+    return {pool: max(0, replicas - doomed[pool]) for pool, replicas in current(state).items()}
+
+
+def _as_guarded(claim: Claim, wanted: Placement, total: int) -> Claim:
+    """Guards count replicas: more than wanted is a floor, fewer is a ceiling that demand has to bow to."""
+    if total > wanted.total:
+        return replace(claim, need=replace(claim.need, floor=total))
+    if total < wanted.total:
+        share = total / wanted.total
+        need = replace(
+            claim.need,
+            requests_per_s=claim.need.requests_per_s * share,
+            survival_requests_per_s=claim.need.survival_requests_per_s * share,
+            floor=total,
+            ceiling=total,
+        )
+        return replace(claim, need=need)
+    return claim
