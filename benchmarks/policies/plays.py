@@ -76,7 +76,7 @@ class Play:
 
 
 def _described(options: Options) -> dict[str, Any]:
-    return {"quick": options.quick, "recorded_markets": options.spot_data is not None}
+    return {"share": options.share, "recorded_markets": options.spot_data is not None}
 
 
 def known(play: Play, cache: Cache) -> Figures | None:

@@ -3,7 +3,7 @@
     python -m benchmarks.policies [--scenario N] [--policy NAME] [--seeds 5] [--jobs 2] [--quick]
 
 Finished plays are kept in benchmarks/.cache and taken from there as long as the code is the same: a run that was
-stopped goes on. `--quick` plays a sixth of each scene with two seeds and writes nothing into the results.
+stopped goes on. `--quick` plays a sixth of each scene but the first with two seeds and writes nothing into the results.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from benchmarks.policies.markets import DEFAULT_DATA
 from benchmarks.policies.plays import (
     CLAIRVOYANT,
     OURS,
+    QUICKLY_PLAYED_REQUESTS,
     STATIC,
     Play,
     Variant,
@@ -40,11 +41,12 @@ from inferencefleet.domain.pool import CapacityType
 from inferencefleet.simulator import fast, laws
 
 DECLARED = 0.99
-SECONDS_PER_REQUEST = 6e-6
-SECONDS_PER_TICK = {"ours": 0.012, "law": 0.0015}
+QUICK_SHARE = 1 / 6
+SECONDS_PER_REQUEST = 4e-6
+SECONDS_PER_TICK = {"ours": 0.016, "law": 0.0015}
 ByPolicy = dict[str, dict[Variant, list[Figures]]]
-OPTIMUM_REPLAYS = 12
-"""About so many schedules are played to find the optimum of one seed."""
+OPTIMUM_REPLAYS = 6
+"""About so many schedules of each style are played to find the optimum of one seed."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         scenes = scenes_of(args.scenario)
         policies = asked_policies(args.policy, args.ablations)
-        options = Options(spot_data(args.spot_data), args.quick)
+        options = Options(spot_data(args.spot_data), QUICK_SHARE if args.quick else 1.0)
         seeds = evaluation_seeds(2 if args.quick else args.seeds)
     except (ValueError, FileNotFoundError) as refused:
         print(refused, file=sys.stderr)
@@ -125,7 +127,7 @@ class Run:
             "seeds": ", ".join(map(str, self.seeds)),
             "tuning seeds": ", ".join(map(str, self.tuning)),
             "spot markets": "recorded" if self.options.spot_data else "made after published statistics",
-            **({"quick": "a sixth of each scene: figures say little"} if self.options.quick else {}),
+            **({"quick": "a sixth of each scene: figures say little"} if self.options.share < 1 else {}),
         }
 
     # -- one scene ---------------------------------------------------------------------------------------------------
@@ -135,10 +137,10 @@ class Run:
         untuned = [Variant(CLAIRVOYANT), *(Variant(policy) for policy in self.policies)]
         tuned = self._tune(scene, pool)
         roles: dict[str, dict[str, Variant]] = {variant.policy: {"default": variant} for variant in untuned}
-        for policy, by_role in self._roles(tuned).items():
+        for policy, by_role in self._roles(tuned, scene.matched).items():
             roles[policy].update(by_role)
         variants = list(dict.fromkeys(variant for by_role in roles.values() for variant in by_role.values()))
-        found = self._play(scene.name, self.seeds, variants, pool)
+        found = self._play(scene.name, self.seeds, variants, pool, self.options)
         print(f"{scene.name}: {time.perf_counter() - began:.0f} s", flush=True)
         return SceneResults(
             scene=scene,
@@ -146,7 +148,9 @@ class Run:
                    for policy, by_role in roles.items()},
         )  # fmt: skip
 
-    def _roles(self, tuned: Mapping[str, Mapping[Variant, Sequence[Figures]]]) -> dict[str, dict[str, Variant]]:
+    def _roles(
+        self, tuned: Mapping[str, Mapping[Variant, Sequence[Figures]]], with_matched: bool
+    ) -> dict[str, dict[str, Variant]]:
         """Tuned to the declared attainment, and to what ours attained on the same tuning seeds."""
         ours = tuned.get(OURS)
         attained = tuning.point(Variant(OURS), ours[Variant(OURS)]).attainment if ours else DECLARED
@@ -155,7 +159,7 @@ class Run:
             if policy != OURS:
                 roles[policy] = {"tuned": tuning.picked(results, DECLARED)}
                 matching = tuning.matching(results, attained)
-                if matching is not None:
+                if with_matched and matching is not None:
                     roles[policy]["matched"] = matching
         return roles
 
@@ -169,25 +173,26 @@ class Run:
             return {}
         grids = {policy: tuning.grid(policy) for policy in policies}
         every = [Variant(OURS), *(variant for grid in grids.values() for variant in grid)]
-        found = self._play(name, self.tuning, every, pool)
+        options = replace(self.options, share=self.options.share * scene_named(name).tuning_share)
+        found = self._play(name, self.tuning, every, pool, options)
         by_policy = {policy: {variant: found[variant] for variant in grid} for policy, grid in grids.items()}
-        self._try_spot(name, by_policy, pool)
-        self._try_under_spot_rule(name, by_policy, pool)
+        self._try_spot(name, by_policy, pool, options)
+        self._try_under_spot_rule(name, by_policy, pool, options)
         by_policy[OURS] = {Variant(OURS): found[Variant(OURS)]}
         self._tuned[name] = by_policy
         return by_policy
 
-    def _try_spot(self, name: str, by_policy: ByPolicy, pool: ProcessPoolExecutor) -> None:
+    def _try_spot(self, name: str, by_policy: ByPolicy, pool: ProcessPoolExecutor, options: Options) -> None:
         """The best setting of each law once more where its node autoscaler may take spot."""
-        stage = scene_named(name).stage(self.tuning[0], self.options)
+        stage = scene_named(name).stage(self.tuning[0], options)
         if not any(each.pool.capacity_type is CapacityType.SPOT for each in stage.pools):
             return
         best = [tuning.with_spot(tuning.picked(results, DECLARED)) for results in by_policy.values()]
         more = [variant for variant in best if variant is not None]
-        for variant, figures in self._play(name, self.tuning, more, pool).items():
+        for variant, figures in self._play(name, self.tuning, more, pool, options).items():
             by_policy[variant.policy][variant] = figures
 
-    def _try_under_spot_rule(self, name: str, by_policy: ByPolicy, pool: ProcessPoolExecutor) -> None:
+    def _try_under_spot_rule(self, name: str, by_policy: ByPolicy, pool: ProcessPoolExecutor, options: Options) -> None:
         """SkyServe's spot rule over the law that did best."""
         under = {
             variant: figures
@@ -200,14 +205,19 @@ class Run:
             return
         best = tuning.picked(under, DECLARED)
         more = [tuning.over(best, knobs) for knobs in laws.LAWS[tuning.OVER_ANOTHER].grid]
-        by_policy[tuning.OVER_ANOTHER].update(self._play(name, self.tuning, more, pool))
+        by_policy[tuning.OVER_ANOTHER].update(self._play(name, self.tuning, more, pool, options))
 
     def _play(
-        self, name: str, seeds: Sequence[int], variants: Iterable[Variant], pool: ProcessPoolExecutor
+        self,
+        name: str,
+        seeds: Sequence[int],
+        variants: Iterable[Variant],
+        pool: ProcessPoolExecutor,
+        options: Options,
     ) -> dict[Variant, list[Figures]]:
         """Every variant on every seed; seed by seed, so that processes build each stage once."""
         wanted = list(dict.fromkeys(variants))
-        plays = {(seed, variant): Play(name, seed, variant, self.options) for seed in seeds for variant in wanted}
+        plays = {(seed, variant): Play(name, seed, variant, options) for seed in seeds for variant in wanted}
         found = {at: figures for at, play in plays.items() if (figures := known(play, self.cache)) is not None}
         running = {pool.submit(played, play): at for at, play in plays.items() if at not in found}
         for number, done in enumerate(as_completed(running), 1):
@@ -226,15 +236,16 @@ class Run:
     def estimate(self, scenes: Sequence[Scene]) -> str:
         tunable = [policy for policy in self.policies if policy in tuning.tunable()]
         points = sum(len(tuning.grid(policy)) for policy in tunable)
-        share = 1 / 6 if self.options.quick else 1.0
+        share = self.options.share
         total = 0.0
         for scene in scenes:
             law_s = share * (scene.requests * SECONDS_PER_REQUEST + scene.ticks * SECONDS_PER_TICK["law"])
             ours_s = share * (scene.requests * SECONDS_PER_REQUEST + scene.ticks * SECONDS_PER_TICK["ours"])
-            evaluated = len(self.policies) + 1.5 * len(tunable) + OPTIMUM_REPLAYS
+            styles = 1 if scene.requests > QUICKLY_PLAYED_REQUESTS else 2
+            evaluated = len(self.policies) + (1.5 if scene.matched else 1) * len(tunable) + OPTIMUM_REPLAYS * styles
             ours = sum(policy == OURS or policy.startswith(ablations.PREFIX) for policy in self.policies)
             total += len(self.seeds) * (evaluated * law_s + ours * ours_s)
             if scene.tuned_on is None:
-                total += len(self.tuning) * (points * law_s + ours_s)
+                total += scene.tuning_share * len(self.tuning) * (points * law_s + ours_s)
         minutes = math.ceil(total / self.jobs / 60)
         return f"about {minutes} minutes in {self.jobs} processes when nothing is in the cache"

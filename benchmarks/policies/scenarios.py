@@ -29,8 +29,8 @@ MILD_INTERRUPTIONS_PER_NODE_HOUR = 0.05
 
 def llm_d(seed: int, options: Options) -> Stage:
     rates, spans = (2, 4, 6, 8, 10, 4, 1), (330, 360, 360, 360, 360, 360, 300)
-    lasts = [options.shortened(sum(spans)) / sum(spans) * span for span in spans]
-    traffic = making.made(traces.steps_of(rates, lasts), traces.fixed_lengths(4000, 1000), seed)
+    # Never shortened: a steeper ramp would be another scenario.
+    traffic = making.made(traces.steps_of(rates, spans), traces.fixed_lengths(4000, 1000), seed)
     pools = (on_demand(8, LLM_D, provisioning=Delay(p50_s=0.0, p95_s=0.0)),)
 
     def bounded(fleet: Fleet) -> Fleet:
@@ -40,7 +40,7 @@ def llm_d(seed: int, options: Options) -> Stage:
         LLM_D, traffic, pools, seed, per_replica=LLM_D_PER_REPLICA, first_per_s=2.0, changed=bounded,
         start_up=Delay(p50_s=100.0, p95_s=110.0),
     )  # fmt: skip
-    return Stage(name="llm-d", fleets=(cast,), pools=pools, duration_s=sum(lasts))
+    return Stage(name="llm-d", fleets=(cast,), pools=pools, duration_s=sum(spans))
 
 
 def azure(seed: int, options: Options, *, need: int, lasts_s: float) -> Stage:
@@ -74,7 +74,7 @@ def week(seed: int, options: Options, *, pool: str, mean_per_s: float) -> Stage:
     )
     cast = actor(WEEKLY, traffic, pools, seed, per_replica=WEEKLY_PER_REPLICA)
     return Stage(
-        name=pool, fleets=(cast,), pools=pools, duration_s=lasts_s, period_s=60.0, scrape_s=30.0, rate_window_s=120.0
+        name=pool, fleets=(cast,), pools=pools, duration_s=lasts_s, period_s=60.0, scrape_s=60.0, rate_window_s=120.0
     )
 
 
@@ -115,16 +115,16 @@ def drift(seed: int, options: Options) -> Stage:
 
 
 def spot_market(seed: int, options: Options, *, market: Market) -> Stage:
-    lasts_s = options.shortened(4 * 3600.0)
+    lasts_s = options.shortened(3 * 3600.0)
     chance = np.random.default_rng(seed)
     phase = chance.uniform(0, 2 * math.pi)
     steps = [
-        Step(300.0, 45.0 * (1 + 0.35 * math.sin(phase + 2 * math.pi * index * 300.0 / lasts_s)))
+        Step(300.0, 27.0 * (1 + 0.35 * math.sin(phase + 2 * math.pi * index * 300.0 / lasts_s)))
         for index in range(math.ceil(lasts_s / 300.0))
     ]
     traffic = making.window(making.made(steps, traces.azure_lengths, seed), 0, lasts_s)
     series = availability(market, lasts_s=lasts_s, seed=seed, data=options.spot_data)
-    pools = (reserved(2), on_demand(30), spot(market.most_nodes * market.scale, availability=series))
+    pools = (reserved(1), on_demand(30), spot(market.most_nodes * market.scale, availability=series))
     cast = actor(CHAT, traffic, pools, seed, per_replica=CHAT_PER_REPLICA)
     return Stage(name=f"spot-{market.name}", fleets=(cast,), pools=pools, duration_s=lasts_s)
 
@@ -152,7 +152,7 @@ PRIORITIES = {"chat": 100, "search": 50, "report": 0}
 
 def three_fleets(seed: int, options: Options) -> Stage:
     """Ten reserved nodes and four on-demand ones; the three peaks come after each other and overlap beyond both."""
-    lasts_s = options.shortened(5400.0)
+    lasts_s = options.shortened(3600.0)
     pools = (reserved(10), on_demand(4))
     cast = []
     for number, (name, priority) in enumerate(PRIORITIES.items()):
@@ -207,23 +207,23 @@ SCENES: tuple[Scene, ...] = (
         sentence="Azure conversation at a mean need of about 5 replicas (superposed copies)",
     ),
     Scene(
-        scenario=2, name="azure-20", build=partial(azure, need=20, lasts_s=traces.AZURE_LASTS_S), tuned_on="azure-5",
-        requests=630_000, ticks=234,
-        sentence="the same at about 20 replicas, with the settings tuned at 5",
+        scenario=2, name="azure-20", build=partial(azure, need=20, lasts_s=1800.0), tuned_on="azure-5",
+        requests=325_000, ticks=120,
+        sentence="the first half hour of the same at about 20 replicas, with the settings tuned at 5",
     ),
     Scene(
-        scenario=2, name="azure-80", build=partial(azure, need=80, lasts_s=1200.0), tuned_on="azure-5",
-        requests=870_000, ticks=80,
-        sentence="the first 20 minutes of the same at about 80 replicas, with the settings tuned at 5",
+        scenario=2, name="azure-80", build=partial(azure, need=80, lasts_s=900.0), tuned_on="azure-5",
+        requests=560_000, ticks=60,
+        sentence="the first quarter of an hour at about 80 replicas, with the settings tuned at 5",
     ),
     Scene(
         scenario=3, name="m-large", build=partial(week, pool="m-large", mean_per_s=2.4),
-        requests=1_450_000, ticks=10_080,
+        requests=1_450_000, ticks=10_080, tuning_share=1 / 7, matched=False,
         sentence="a week of ServeGen m-large, thinned to 2.4 requests/s: Qwen3-32B in FP8 on one L40S",
     ),
     Scene(
         scenario=3, name="m-small", build=partial(week, pool="m-small", mean_per_s=2.4),
-        requests=1_450_000, ticks=10_080, tuned_on="m-large",
+        requests=1_450_000, ticks=10_080, tuned_on="m-large", matched=False,
         sentence="a week of the rates of ServeGen m-small with the lengths of m-large, and the settings tuned on "
         "m-large (its own requests are so short that one replica would do)",
     ),
@@ -241,9 +241,9 @@ SCENES: tuple[Scene, ...] = (
     ),
     *(
         Scene(
-            scenario=7, name=f"spot-{market.name}", build=partial(spot_market, market=market), requests=650_000,
-            ticks=960, most_over_optimum=ROUGH, tuned_on=None if market is MARKETS[0] else f"spot-{MARKETS[0].name}",
-            sentence=f"{market.name} spot market for four hours ({market.sentence})",
+            scenario=7, name=f"spot-{market.name}", build=partial(spot_market, market=market), requests=292_000,
+            ticks=720, most_over_optimum=ROUGH, tuned_on=None if market is MARKETS[0] else f"spot-{MARKETS[0].name}",
+            sentence=f"{market.name} spot market for three hours ({market.sentence})",
         )
         for market in MARKETS
     ),
@@ -252,7 +252,7 @@ SCENES: tuple[Scene, ...] = (
         sentence="half of the reserved nodes gone for an hour, on-demand out of stock for 40 minutes",
     ),
     Scene(
-        scenario=9, name="three-fleets", build=three_fleets, requests=550_000, ticks=360, most_over_optimum=None,
+        scenario=9, name="three-fleets", build=three_fleets, requests=367_000, ticks=240, most_over_optimum=None,
         sentence="three fleets with priorities 100, 50 and 0 on ten reserved and four on-demand nodes",
     ),
     Scene(

@@ -17,6 +17,7 @@ from inferencefleet.simulator.truth import Truth
 
 PLANNED_SHARE = 0.7
 """Of what a replica takes: how many are there when a replay begins."""
+SHORTEST_S = 600.0
 TUNING_SEEDS_FROM = 500
 """Seeds below are for evaluation, from here on for tuning: no law is judged on traffic it was tuned on."""
 
@@ -26,11 +27,11 @@ class Options:
     """What a run of the benchmark decides for all scenes."""
 
     spot_data: Path | None = None
-    quick: bool = False
-    """A sixth of the time of each scene: shows that everything works, says little."""
+    share: float = 1.0
+    """Of the time of each scene: less shows that everything works and says little."""
 
     def shortened(self, lasts_s: float) -> float:
-        return max(600.0, lasts_s / 6) if self.quick else lasts_s
+        return max(min(SHORTEST_S, lasts_s), lasts_s * self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,10 @@ class Scene:
     """Aim: dollars over those of the optimum."""
     tuned_on: str | None = None
     """Another scene of the scenario whose tuning is taken over; None = its own."""
+    tuning_share: float = 1.0
+    """Of its time that each setting of the grid is played."""
+    matched: bool = True
+    """Laws are also played with the setting that attains as much as ours; False saves the time."""
     requests: int
     """About so many in one replay; for the estimate of time."""
     ticks: int

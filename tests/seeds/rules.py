@@ -11,7 +11,7 @@ from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.api.fleet_v1alpha1 import ScalingBlock
 from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, Speculation
-from inferencefleet.domain.fleet import UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
+from inferencefleet.domain.fleet import USUAL_UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
@@ -78,12 +78,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         rule="Plan at a utilisation of 0.7",
         source="S2",
-        stance=Stance.OTHERWISE,
+        stance=Stance.USED,
         ours=(
-            "0.85 behind an even spread, 0.92 behind a load-aware router, less the uncertainty of capacity: bursts "
-            "have a margin of their own in the forecast. spec.scaling.headroom changes it."
+            "Default of spec.scaling.headroom behind an even spread; on top of it capacity is lowered by its own "
+            "uncertainty."
         ),
-        check=lambda: (UTILISATION[Routing.UNIFORM], UTILISATION[Routing.LOAD_AWARE]) == (0.85, 0.92),
+        check=lambda: USUAL_UTILISATION[Routing.UNIFORM] == 0.7,
     ),
     Rule(
         rule="KV cache 80-90 % used; below 60 % over-provisioned; above 95 % requests are dropped",

@@ -135,9 +135,9 @@ class ScalingBlock(ApiModel):
         ge=0.1,
         le=1,
         description="Planned utilisation: the share of a replica's capacity, 0.1 to 1, that the plan counts on; the "
-        "rest absorbs bursts. Lower is safer and dearer. Default: by routing, 0.85 for Uniform, 0.92 for LoadAware "
-        "and 0.90 for PrefixAware, whose tails are shorter. Bursty traffic needs no lower value: how far it swings is "
-        "part of the demand that is planned for.",
+        "rest absorbs bursts. Lower is safer and dearer. Default: by routing, 0.7 for Uniform and 0.76 for LoadAware "
+        "and PrefixAware, whose tails are shorter. Bursty traffic needs no lower value: how far it swings is part of "
+        "the demand that is planned for.",
     )
     horizon: AutoOrDuration = Field(
         "auto",

@@ -100,7 +100,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         lengths = lengths.means_only()
     sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
     problem = refusal(fleet, sizings)
-    if problem is not None and demand.observed:
+    if problem is not None and lengths is not fleet.expected.lengths:
         # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
         problems = (*problems, problem)
         lengths = fleet.expected.lengths

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from inferencefleet.domain.history import LengthMemory
 from inferencefleet.domain.observation import Histogram
+from inferencefleet.domain.snapshot import FleetMemory
 from inferencefleet.planning.drift import differs, learn_lengths, stability_index
-from tests.builders import GAP, NOW_S, a_mix, metrics
+from inferencefleet.planning.plan import plan
+from tests.builders import GAP, ITL, NOW_S, TTFT, a_fleet, a_mix, a_snapshot, a_state, metrics, replicas
 
 BOUNDS = (*(float(mantissa * 10**power) for power in range(6) for mantissa in (1, 2, 5)), math.inf)
 """vLLM's."""
@@ -74,7 +77,7 @@ def test_the_declared_mix_weighs_as_much_as_fifty_requests(requests: int, weight
     assert mix.source == ("observed" if weight > 0.9 else "blended")
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_stationary_traffic_keeps_the_very_same_mix_so_that_capacities_need_not_be_computed_again(seed: int) -> None:
     traffic = Traffic(seed)
     traffic.lives(30)
@@ -189,3 +192,15 @@ def test_a_tick_without_news_costs_little() -> None:
         learn_lengths(DECLARED, seen, traffic.memory, at_s=traffic.at_s + 15)
         took.append(time.perf_counter() - began)
     assert min(took) < 0.0005
+
+
+def test_learnt_lengths_beyond_the_slo_do_not_refuse_a_fleet_whose_metrics_are_missing() -> None:
+    """Prometheus goes blind just after a burst of monstrous prompts: the declared mix still says what is needed."""
+    fleet = a_fleet(slos=(ITL, replace(TTFT, target_s=1.0)))
+    monstrous = LengthMemory(mix=a_mix(30_000, 211))
+    memory = FleetMemory(lengths=monstrous, arrivals=((NOW_S - 15, 10.0),))
+    blind = a_state(fleet, replicas("reserved", 3), seen=GAP)
+    [decided] = plan(a_snapshot(blind, memory={fleet.key: memory})).fleets
+    assert [problem.code for problem in decided.problems] == ["SLOUnreachable"]
+    assert decided.act
+    assert decided.replicas >= 3

@@ -142,7 +142,7 @@ def test_a_gateway_that_knows_loads_may_mix(routing: Routing, expected: dict[str
     joint = place_all([claim], [fast, slow], deadline_s=DEADLINE_S)
     assert used(joint, "a") == expected
     sized = joint.placements[claim.key].sized.sentence
-    assert ("0.95 x (3 x 10.00 + 2 x 4.00)" in sized) == (routing is Routing.LOAD_AWARE)
+    assert ("0.95 x (2 x 4.00 + 3 x 10.00)" in sized) == (routing is Routing.LOAD_AWARE)
 
 
 def test_nodes_are_bought_whole_and_shared() -> None:

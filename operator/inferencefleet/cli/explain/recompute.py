@@ -70,8 +70,8 @@ def recompute(
 ) -> tuple[tuple[Recomputed, ...], tuple[Check, ...]]:
     """Replicas by pool as physics sees them now, and the comparison of every derived value of the status."""
     plan = _block(status, "plan")
-    observed = bool(plan.get("demandObserved"))
-    lengths = _lengths(fleet, status) if observed else fleet.expected.lengths
+    observed = plan.get("lengthsSource", "declared") != "declared"
+    lengths = _lengths(fleet, plan) if observed else fleet.expected.lengths
     learnt = Learnt(calibration_from_status(status))
     found: list[Recomputed] = []
     checks: list[Check] = [*_forecast(fleet, plan)]
@@ -88,10 +88,10 @@ def recompute(
     return tuple(found), tuple(checks)
 
 
-def _lengths(fleet: Fleet, status: Block) -> LengthMix:
-    """The declared distribution, stretched to the observed means: the status does not hold the histograms."""
-    mix, observed = fleet.expected.lengths, _block(status, "observed")
-    prompt, output, hit = (observed.get(key) for key in ("promptTokensMean", "outputTokensMean", "prefixHitRatio"))
+def _lengths(fleet: Fleet, plan: Block) -> LengthMix:
+    """The declared distribution, stretched to the means planned for: the status does not hold the histograms."""
+    mix = fleet.expected.lengths
+    prompt, output, hit = (plan.get(key) for key in ("promptTokensMean", "outputTokensMean", "prefixHitRatio"))
     return replace(
         mix,
         prompt_tokens=mix.prompt_tokens * (prompt / mix.mean_prompt_tokens if prompt else 1.0),

@@ -43,11 +43,15 @@ def alone(case: Case, caps: Sequence[int]) -> Choice:
     best: tuple[_Rank, list[int], Shortage] | None = None
     bound = math.inf
     for mode in case.modes:
+        known = best[0][3] if best is not None and not best[2].any else math.inf
         if mode.whole:
+            least = mode.target * mode.segments[0][0]
+            if least >= known:
+                bound = min(bound, least)
+                continue
             counts = _whole(case, mode, caps)
             lower = -math.inf
         else:
-            known = best[0][3] if best is not None and not best[2].any else math.inf
             counts, lower = _mixed(case, mode, caps, known)
             if not counts:
                 bound = min(bound, lower)

@@ -135,7 +135,7 @@ def prepare(claim: Claim, offers: Mapping[str, Offer]) -> Case:
             LEAST_PRICE * max(((option.cost + option.start) / option.speed for option in options), default=0.0),
         ),
     )
-    case.modes = _modes(case)
+    case.modes = _modes(case) if options else []
     return case
 
 
@@ -237,6 +237,9 @@ def _units(requests_per_s: float, speed: float) -> int:
 
 
 def _spot_most(case: Case, members: Sequence[int], target: int) -> int:
+    """The share is of what demand needs: spares do not widen it."""
+    if case.claim.spot.max_fraction >= 1.0:
+        return case.ceiling
     kept = sum(case.options[i].keep for i in members if case.options[i].spot)
     return max(kept, math.floor(case.claim.spot.max_fraction * target))
 

@@ -20,15 +20,17 @@ import numpy as np
 from inferencefleet.planning.placement.case import Case, limit_load
 from inferencefleet.planning.placement.measure import cost, missing
 from inferencefleet.planning.placement.priced import Offered, at_prices
+from inferencefleet.planning.placement.share import usage
 from inferencefleet.planning.placement.solve import Allowance, quiet_solver
 from inferencefleet.planning.placement.terms import TOLERANCE
 
 MOST_ROUNDS = 25
+STALLED = 2e-4
+"""A round that gains less than this share is the last..."""
+NEARLY = 0.01
+"""...when the bound is this near: mixtures are bounded a little below what they cost, so it may never meet."""
 SPREAD = 3.0
 """Weights of neighbouring priorities are this much further apart than values of GPUs within one."""
-SAMPLE = 150
-"""Prices are first found for so many fleets with as large a part of the limits, then for all."""
-NEAR = 1e-6
 
 
 @dataclass(slots=True)
@@ -129,10 +131,8 @@ class Search:
         for owner, (case, counts) in enumerate(zip(self.cases, greedy, strict=True)):
             self.add(owner, _offered(case, counts, self.weights[owner]))
             self.add(owner, _offered(case, [option.keep for option in case.options], self.weights[owner]))
-        if len(self.cases) > 2 * SAMPLE:
-            start = self._sampled(start)
         self.ask([start.get(pool, 0.0) for pool in self.pools])
-        master = Master(self)
+        master, before = Master(self), math.inf
         for _ in range(MOST_ROUNDS):
             solved = master.solve()
             if solved is None:
@@ -140,23 +140,20 @@ class Search:
             value, self.prices, self.shares = solved
             if value - self.bound <= 0.5 * TOLERANCE * abs(value) + 1e-9:
                 return
+            if before - value <= STALLED * abs(value) and value - self.bound <= NEARLY * abs(value):
+                return
+            before = value
             if not self.ask(self.prices):
                 return
 
-    def _sampled(self, start: Mapping[str, float]) -> dict[str, float]:
-        """Prices for every so-manieth fleet and as large a part of the limits: near those for all, and soon known."""
-        step = len(self.cases) // SAMPLE
-        chosen = range(0, len(self.cases), step)
-        part = len(chosen) / len(self.cases)
-        few = Search(
-            [self.cases[i] for i in chosen],
-            [self.room[i] for i in chosen],
-            {pool: limit * part for pool, limit in zip(self.pools, self.limits, strict=True)},
-            self.allowance,
-        )
-        few.weights = [self.weights[i] for i in chosen]
-        few.converge([[option.keep for option in self.cases[i].options] for i in chosen], start)
-        return dict(zip(few.pools, few.prices, strict=True))
+    def held(self) -> dict[str, float]:
+        """GPUs of every limited pool in the last master problem, of scarce ones and of others."""
+        used: dict[str, float] = {}
+        for column, share in zip(self.columns, self.shares, strict=False):
+            if share > 0:
+                for pool, gpus in usage([self.cases[column.owner]], [column.counts]).items():
+                    used[pool] = used.get(pool, 0.0) + share * gpus
+        return used
 
 
 def _offered(case: Case, counts: list[int], weight: float) -> Offered:
@@ -225,7 +222,8 @@ def choose(search: Search, left: Sequence[float], owners: Sequence[int]) -> dict
         for column in search.columns
         if column.owner in place
     ]
-    solver = quiet_solver(TOLERANCE)
+    # What these few may be wrong by counts little beside all.
+    solver = quiet_solver(TOLERANCE * max(1.0, 0.5 * len(search.cases) / len(owners)))
     pools, fleets = len(search.pools), len(owners)
     lower = np.concatenate([np.full(pools, -math.inf), np.ones(fleets)])
     upper = np.concatenate([np.asarray(left, dtype=np.float64), np.ones(fleets)])

@@ -16,7 +16,7 @@ from inferencefleet.planning.placement.terms import TOLERANCE
 
 MOST_EXACT = 12
 """Fleets that are solved as one mixed-integer program when prices alone leave a gap."""
-MOST_CHOSEN = 40
+MOST_CHOSEN = 30
 """Fleets that choose anew among the placements they offered: those that were split, and those that mind least."""
 PART = 0.3
 """Of the seconds that are left one such program may take: others may follow."""

@@ -10,6 +10,7 @@ from inferencefleet.planning.placement.case import Case, load, prepare
 from inferencefleet.planning.placement.component import Answer, rank, solve_component, solve_exactly
 from inferencefleet.planning.placement.measure import cost, priced, shortage
 from inferencefleet.planning.placement.program import Program
+from inferencefleet.planning.placement.scout import scout
 from inferencefleet.planning.placement.share import caps, components, limits, one_after_the_other, over, usage
 from inferencefleet.planning.placement.solve import Allowance, optimise
 from inferencefleet.planning.placement.terms import TOLERANCE, Claim, Joint, Offer
@@ -51,13 +52,17 @@ def place_all(claims: Sequence[Claim], offers: Sequence[Offer], *, deadline_s: f
     dollars = bill(cases, counts)
     if dollars + missing - bound > NODES_MATTER * (dollars + missing) and len(cases) <= MOST_WHOLE_NODES:
         counts, whole_bound = _whole_nodes(cases, counts, limited, allowance)
+        lacking = [shortage(case, mine) for case, mine in zip(cases, counts, strict=True)]
         dollars = bill(cases, counts)
         bound = max(bound, whole_bound)
     gap = max(0.0, (dollars + missing - bound) / (dollars + missing)) if dollars + missing > 0 else 0.0
     gap = 0.0 if gap < 1e-9 else gap
     around = Around.of(cases, counts, limited)
     return Joint(
-        placements={case.claim.key: told(case, mine, around) for case, mine in zip(cases, counts, strict=True)},
+        placements={
+            case.claim.key: told(case, mine, around, lack)
+            for case, mine, lack in zip(cases, counts, lacking, strict=True)
+        },
         worth_per_gpu_hour={offer.pool: worth.get(offer.pool, 0.0) for offer in offers},
         gap=gap,
         problems=allowance.problems,
@@ -113,7 +118,8 @@ def _together(
     """
     greedy, missed = one_after_the_other(cases, wishes, limited)
     scarce = over(usage(cases, [wish.counts for wish in wishes]), limited) | missed
-    prices: dict[str, float] = {}
+    scouted = scout(cases, wishes, scarce, limited, allowance)
+    scarce, prices = scouted.scarce, scouted.prices
     known: dict[tuple[tuple[int, ...], frozenset[str]], Answer] = {}
     while True:
         counts = [wish.counts for wish in wishes]

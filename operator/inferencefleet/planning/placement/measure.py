@@ -12,33 +12,36 @@ from inferencefleet.planning.placement.case import HEDGE_SHARE, MIXED_SHARE, Cas
 
 def worth(case: Case, counts: Sequence[float]) -> float:
     """Planned requests/s of so many replicas in each option, as the fleet's routing spreads its requests."""
-    used = [(option.speed, n) for option, n in zip(case.options, counts, strict=True) if n > 0]
-    if not used:
+    slowest, fastest, total, served = math.inf, 0.0, 0.0, 0.0
+    for option, n in zip(case.options, counts, strict=True):
+        if n > 0:
+            speed = option.speed
+            total += n
+            served += speed * n
+            slowest = min(slowest, speed)
+            fastest = max(fastest, speed)
+    if total == 0:
         return 0.0
-    speeds = [speed for speed, _ in used]
     if case.claim.routing is Routing.UNIFORM:
-        return sum(n for _, n in used) * min(speeds)
-    share = 1.0 if min(speeds) == max(speeds) else MIXED_SHARE
-    return share * sum(speed * n for speed, n in used)
+        return total * slowest
+    return served if slowest == fastest else MIXED_SHARE * served
 
 
 def after_loss(case: Case, counts: Sequence[int]) -> float:
     """Requests/s after the worst plausible loss of one spot pool; infinite without spot. Survivors keep the way in
     which they are counted: a slow replica that is left still slows the rest, and one that is gone did so before."""
     lost = [
-        worth(case, counts) - _share_lost(case, counts, index)
-        for index, option in enumerate(case.options)
-        if option.spot and min(counts[index], option.loss) > 0
+        (option.speed, min(n, option.loss))
+        for option, n in zip(case.options, counts, strict=True)
+        if n > 0 and option.spot and option.loss > 0
     ]
-    return min(lost, default=math.inf)
-
-
-def _share_lost(case: Case, counts: Sequence[int], index: int) -> float:
-    gone = min(counts[index], case.options[index].loss)
+    if not lost:
+        return math.inf
+    whole = worth(case, counts)
     if case.claim.routing is Routing.UNIFORM:
-        return worth(case, counts) * gone / sum(counts)
-    speeds = {option.speed for option, n in zip(case.options, counts, strict=True) if n > 0}
-    return case.options[index].speed * gone * (1.0 if len(speeds) == 1 else MIXED_SHARE)
+        return whole * (1.0 - max(gone for _, gone in lost) / sum(counts))
+    served = sum(option.speed * n for option, n in zip(case.options, counts, strict=True))
+    return whole * (1.0 - max(speed * gone for speed, gone in lost) / served)
 
 
 @dataclass(slots=True)
@@ -82,10 +85,13 @@ def missing(case: Case, counts: Sequence[int]) -> float:
 
 def cost(case: Case, counts: Sequence[int]) -> float:
     """Dollars per hour, with what starting wastes; nodes by their share."""
-    return sum(
-        option.cost * n + option.start * max(0, n - option.current)
-        for option, n in zip(case.options, counts, strict=True)
-    )
+    dollars = 0.0
+    for option, n in zip(case.options, counts, strict=True):
+        if n:
+            dollars += option.cost * n
+            if n > option.current:
+                dollars += option.start * (n - option.current)
+    return dollars
 
 
 def spent(case: Case, counts: Sequence[int]) -> float:

@@ -46,7 +46,7 @@ def settle(
             if best is None or rank < best[0]:
                 best = (rank, counts)
     counts = best[1] if best else [0] * len(case.options)
-    return told(case, counts, Around(limited={}))
+    return told(case, counts, Around(limited={}), shortage(case, counts))
 
 
 def _staying(case: Case, mode: Mode) -> Mode:

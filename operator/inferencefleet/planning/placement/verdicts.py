@@ -9,8 +9,25 @@ from inferencefleet.domain.fleet import FleetKey, Routing
 from inferencefleet.domain.plan import Reason, Verdict
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.placement.case import MIXED_SHARE, Case, Mode, Option, limit_load
-from inferencefleet.planning.placement.measure import after_loss, shortage, spent, worth
+from inferencefleet.planning.placement.measure import Shortage, after_loss, spent, worth
 from inferencefleet.planning.placement.solve import mode_of
+
+
+@dataclass(slots=True)
+class Holders:
+    """Fleets of one priority in one pool."""
+
+    gpus: int = 0
+    fleets: int = 0
+    first: FleetKey | None = None
+    """The one that holds most."""
+    most: int = 0
+
+    def add(self, key: FleetKey, gpus: int) -> None:
+        self.gpus += gpus
+        self.fleets += 1
+        if gpus > self.most:
+            self.first, self.most = key, gpus
 
 
 @dataclass(slots=True)
@@ -19,8 +36,8 @@ class Around:
 
     limited: Mapping[str, float]
     used: dict[str, float] = field(default_factory=dict)
-    holders: dict[str, list[tuple[int, FleetKey, int]]] = field(default_factory=dict)
-    """By pool: (priority, fleet, GPUs)."""
+    holders: dict[str, dict[int, Holders]] = field(default_factory=dict)
+    """By pool and priority."""
 
     @classmethod
     def of(cls, cases: Sequence[Case], counts: Sequence[Sequence[int]], limited: Mapping[str, float]) -> Around:
@@ -30,8 +47,8 @@ class Around:
                 if n and option.pool in limited:
                     gpus = n * limit_load(option.gpus, option.offer)
                     around.used[option.pool] = around.used.get(option.pool, 0.0) + gpus
-                    holder = (case.claim.priority, case.claim.key, n * option.gpus)
-                    around.holders.setdefault(option.pool, []).append(holder)
+                    levels = around.holders.setdefault(option.pool, {})
+                    levels.setdefault(case.claim.priority, Holders()).add(case.claim.key, n * option.gpus)
         return around
 
     def is_full(self, option: Option) -> bool:
@@ -42,16 +59,15 @@ class Around:
         return self.used.get(pool, 0.0) + limit_load(option.gpus, option.offer) > self.limited[pool] + 1e-6
 
 
-def told(case: Case, counts: Sequence[int], around: Around) -> Placement:
+def told(case: Case, counts: Sequence[int], around: Around, lacking: Shortage) -> Placement:
     """The placement with its derivation."""
     replicas = {room.pool: 0 for room in case.claim.rooms}
     for option, n in zip(case.options, counts, strict=True):
         replicas[option.pool] = n
-    lacking = shortage(case, counts)
     verdicts: list[Verdict] = []
     if case.modes:
         mode = mode_of(case, counts)[1]
-        verdicts = [*_passed_over(case, counts, mode, around), *_hedge(case, counts, mode)]
+        verdicts = [*_passed_over(case, counts, mode, around), *_hedge(case, counts, mode, lacking)]
         if lacking.survival_requests_per_s > 1e-9:
             verdicts.append(_unhedged(case, counts))
     if lacking.requests_per_s > 0 or lacking.replicas > 0:
@@ -131,25 +147,25 @@ def _obstacle(case: Case, counts: Sequence[int], i: int, mode: Mode, around: Aro
 
 def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
     """The pool is full: whom do its GPUs serve?"""
-    others = [holder for holder in around.holders.get(option.pool, ()) if holder[1] != case.claim.key]
-    above = [holder for holder in others if holder[0] > case.claim.priority]
-    limit = around.limited[option.pool]
+    levels, limit = around.holders.get(option.pool, {}), around.limited[option.pool]
+    above = [levels[priority] for priority in sorted(levels, reverse=True) if priority > case.claim.priority]
     if above:
-        gpus, first = sum(holder[2] for holder in above), max(above)[1]
+        gpus, fleets = sum(holders.gpus for holders in above), sum(holders.fleets for holders in above)
         return Verdict(
             code=Reason.PRIORITY,
             sentence=(
-                f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(above)} fleet(s) of higher priority, {first} "
-                f"first; this fleet has priority {case.claim.priority}"
+                f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {fleets} fleet(s) of higher priority, "
+                f"{above[0].first} first; this fleet has priority {case.claim.priority}"
             ),
             before=here,
             after=here,
         )
-    gpus = sum(holder[2] for holder in others)
+    gpus = sum(holders.gpus for holders in levels.values()) - here * option.gpus
+    fleets = sum(holders.fleets for holders in levels.values()) - (1 if here else 0)
     return Verdict(
         code=Reason.SHARED_POOL,
         sentence=(
-            f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {len(others)} other fleet(s), where they save or serve "
+            f"{gpus} of {limit:.0f} GPUs of {option.pool} serve {fleets} other fleet(s), where they save or serve "
             f"more; {here} replicas of this one fit"
         ),
         before=here,
@@ -157,9 +173,9 @@ def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
     )
 
 
-def _hedge(case: Case, counts: Sequence[int], mode: Mode) -> list[Verdict]:
+def _hedge(case: Case, counts: Sequence[int], mode: Mode, lacking: Shortage) -> list[Verdict]:
     total = sum(counts)
-    if not case.hedged or total <= mode.target or shortage(case, counts).survival_requests_per_s > 1e-9:
+    if not case.hedged or total <= mode.target or lacking.survival_requests_per_s > 1e-9:
         return []
     spare = total - mode.target
     return [
