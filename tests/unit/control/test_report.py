@@ -264,7 +264,7 @@ def test_demand_that_breathes_around_the_edge_of_a_size_is_told_apart_from_news(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replace_physics(monkeypatch)
-    held = report(running())
+    held = report(running(metrics(rps=4)))
     met = copy.deepcopy(held)
     assert held["summary"]["reason"] == "Stabilizing"
     for said in (met["summary"], *met["pools"]):
