@@ -98,13 +98,14 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     learnt = NOTHING if Part.CALIBRATION in without else Learnt(memory.calibration)
     if Part.DISTRIBUTION in without:
         lengths = lengths.means_only()
-    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+    about = memory.placed or max(1, sum(current(state).values()))
+    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about)
     problem = refusal(fleet, sizings)
     if problem is not None and lengths is not fleet.expected.lengths:
         # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
         problems = (*problems, problem)
         lengths = fleet.expected.lengths
-        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about)
         problem = refusal(fleet, sizings)
     if problem is not None:
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
@@ -285,6 +286,7 @@ def _hedge(
         fleet,
         exposed,
         arrivals_per_s=demand.arrivals_per_s,
+        utilisation=rooms[0].sizing.utilisation,
         survival_utilisation=SURVIVAL_UTILISATION,
         at_s=around.at_s,
         known=around.losses,
