@@ -30,9 +30,9 @@ from inferencefleet.simulator.truth import Truth
 
 ATTAINMENT = 0.99
 TTFT_PERCENTILE = 99
-ITL_PERCENTILE = 90
-"""Scored is the mean token interval of a request. Prefills of others make a few of its intervals long, so the mean is
-in time when nine tenths of all intervals are; at the 95th percentile a fleet would be held to something stricter."""
+ITL_PERCENTILE = 50
+"""Scored is the mean token interval of a request (TPOT), which is nearest to the median of all intervals: prefills of
+others make a few of them long, and at a high percentile a fleet would be held to something that nobody scores."""
 PROVISIONING = Delay(p50_s=90.0, p95_s=180.0)
 START_UP = Delay(p50_s=100.0, p95_s=130.0)
 NOTICE_S = 120.0

@@ -46,7 +46,7 @@ def llm_d(seed: int, options: Options) -> Stage:
 def azure(seed: int, options: Options, *, need: int, lasts_s: float) -> Stage:
     lasts_s = options.shortened(lasts_s)
     factor = need * CHAT_PER_REPLICA / AZURE_MEAN_PER_S
-    traffic = making.window(making.scaled(traces.azure(), factor, traces.AZURE_LASTS_S, seed), 0, lasts_s)
+    traffic = making.scaled(making.window(traces.azure(), 0, lasts_s), factor, lasts_s, seed)
     pools = (
         reserved(max(1, need // 2)),
         on_demand(4 * need),

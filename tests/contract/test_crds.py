@@ -174,7 +174,7 @@ def _example(schema: dict[str, Any]) -> Any:
             return {"some_key": _example(schema["additionalProperties"])}
         return {name: _example(child) for name, child in schema["properties"].items()}
     if kind == "array":
-        return [_example(schema["items"])]
+        return [_example(schema["items"])] * schema.get("minItems", 1)
     if schema.get("format") == "date-time":
         return "2026-01-31T12:00:00Z"
     return {"string": "Word", "integer": 3, "number": 1.5, "boolean": True}[kind]

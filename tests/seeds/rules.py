@@ -174,7 +174,7 @@ RULES: tuple[Rule, ...] = (
         rule="Warm pool of 20 % in the total cost",
         source="S3",
         stance=Stance.OTHERWISE,
-        ours="The headroom of 30 % is the spare capacity, and it serves; status.cost counts it.",
+        ours="What utilisation and forecast leave free is spare capacity, and it serves; status.cost counts it.",
     ),
     Rule(
         rule="Scale up 15 minutes ahead of traffic",

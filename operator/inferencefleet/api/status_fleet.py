@@ -78,7 +78,12 @@ class SizingStatus(ApiModel):
     tensor_parallel_size: int = Field(description="GPUs of one replica.")
     requests_per_second: float = Field(description="Largest arrival rate at which one replica keeps every SLO.")
     planned_requests_per_second: float | None = Field(
-        None, description="What the plan counts on: that rate x headroom, less the uncertainty of the model."
+        None, description="What the plan counts on: that rate x utilisation, less the uncertainty of the model."
+    )
+    utilisation: float | None = Field(
+        None,
+        description="Share of that rate to plan with, 0 to 1: spec.scaling.headroom, or what suits the routing and "
+        "the number of replicas.",
     )
     binding_limit: str = Field(description="What stops one replica from taking more, for example InterTokenLatency.")
     message: str | None = Field(None, description="The binding limit in words with its numbers.")

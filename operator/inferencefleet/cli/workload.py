@@ -192,7 +192,7 @@ def _from_file(asked: Asked, path: Path) -> Workload:
         requests_per_s=fleet.expected.requests_per_s,
         lengths=fleet.expected.lengths,
         slos=fleet.slos,
-        headroom=asked.headroom or fleet.utilisation,
+        headroom=asked.headroom or fleet.utilisation_of(1),
         pools=fleet.pools,
     )
 

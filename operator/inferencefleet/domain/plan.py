@@ -129,9 +129,11 @@ class Sizing:
     shape: ReplicaShape
     capacity: ReplicaCapacity
     planned_requests_per_s: float
-    """Capacity x headroom x exp(-sigma): what the plan counts on."""
+    """Capacity x utilisation x exp(-sigma): what the plan counts on."""
     marginal_price_per_hour: float
     price_per_hour: float
+    utilisation: float = 0.7
+    """Share of capacity to plan with, as declared or by routing and number of replicas."""
     scales: Scales = Scales()
     """What the capacity was computed with: the prior, or what engines have taught."""
 

@@ -98,13 +98,14 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     learnt = NOTHING if Part.CALIBRATION in without else Learnt(memory.calibration)
     if Part.DISTRIBUTION in without:
         lengths = lengths.means_only()
-    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+    about = memory.placed or max(1, sum(current(state).values()))
+    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about)
     problem = refusal(fleet, sizings)
     if problem is not None and lengths is not fleet.expected.lengths:
         # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
         problems = (*problems, problem)
         lengths = fleet.expected.lengths
-        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt)
+        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about)
         problem = refusal(fleet, sizings)
     if problem is not None:
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)
@@ -126,7 +127,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         at_s=around.at_s,
         horizon_s=0.0 if Part.FORECAST in without else horizon_s,
         window_s=window_s(state),
-        quantile=_quantile(fleet, following, rooms),
+        quantile=_quantile(fleet, rooms),
         drain_s=drain_time_s(fleet, horizon_s),
         schedule=state.schedule,
     )
@@ -241,10 +242,15 @@ def _cold_start_s(room: Room, rooms: Sequence[Room], state: FleetState, around: 
     )
 
 
-def _quantile(fleet: Fleet, following: Room, rooms: Sequence[Room]) -> float:
-    """The newsvendor's: a shortage is worth what the dearest pool would cost, the next replica costs what it costs."""
-    dearest = max(room.dollars_per_request_per_s for room in rooms if room.sizing.usable)
-    return planning_quantile(fleet.attainment, next_price=following.dollars_per_request_per_s, reference_price=dearest)
+def _quantile(fleet: Fleet, rooms: Sequence[Room]) -> float:
+    """The newsvendor's: a shortage is worth what the dearest pool costs, the replica too many what the cheapest does
+    that is not paid already. What stands idle on reserved GPUs may be all another fleet needs, so it counts as bought.
+    """
+    prices = [room.dollars_per_request_per_s for room in rooms if room.sizing.usable]
+    paid = [price for price in prices if price > 0]
+    if not paid:
+        return fleet.attainment
+    return planning_quantile(fleet.attainment, next_price=min(paid), reference_price=max(paid))
 
 
 def _gap(state: FleetState, demand: Demand) -> MetricsGap | None:
@@ -280,6 +286,7 @@ def _hedge(
         fleet,
         exposed,
         arrivals_per_s=demand.arrivals_per_s,
+        utilisation=rooms[0].sizing.utilisation,
         survival_utilisation=SURVIVAL_UTILISATION,
         at_s=around.at_s,
         known=around.losses,

@@ -72,19 +72,20 @@ def hedge(
     exposed: tuple[Exposed, ...],
     *,
     arrivals_per_s: float,
+    utilisation: float,
     survival_utilisation: float,
     at_s: float,
     known: Known | None = None,
 ) -> Hedge:
     """Terms for every pool of `exposed`. Only policy Hedged of interactive traffic pays for spares.
 
-    While a replacement starts, the rest may run at `survival_utilisation` of its capacity. `known` is added to; it is
-    good for one tick and the same records.
+    A plan uses `utilisation` of capacity; while a replacement starts, the rest may run at `survival_utilisation`.
+    `known` is added to; it is good for one tick and the same records.
     """
     hedged = needs_spares(fleet)
     known = {} if known is None else known
     return Hedge(
-        survival_requests_per_s=arrivals_per_s * fleet.utilisation / survival_utilisation if hedged else 0.0,
+        survival_requests_per_s=arrivals_per_s * utilisation / survival_utilisation if hedged else 0.0,
         pools=MappingProxyType({place.pool.name: _terms(fleet, place, hedged, at_s, known) for place in exposed}),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet, Problem
+from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import WorkloadState
 from inferencefleet.domain.plan import Reason, Sizing
@@ -17,6 +18,9 @@ from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.tensor_parallel import Question, choose
 from inferencefleet.planning.calibrate import NOTHING, Learnt, running_shape
 
+SAME_SPEED_LOG = 0.15
+"""Pools of one GPU whose engines differ by less than this from their mean are of one speed."""
+SPEED_STEP_LOG = 0.02
 UNCERTAINTY_Z = 0.84
 """The plan counts on the capacity that is exceeded with probability 80 %."""
 
@@ -27,8 +31,12 @@ def size(
     workloads: Sequence[WorkloadState],
     lengths: LengthMix,
     learnt: Learnt = NOTHING,
+    *,
+    replicas: int = 1,
 ) -> tuple[Sizing, ...]:
     """One `Sizing` for each pool, in the order given, with the constants that the pool's engines have taught.
+
+    `replicas` is how many there are about to be: the more a router can choose from, the closer to capacity they run.
 
     The tensor-parallel size is the declared one, else the one that runs already and can serve (a change would restart
     every replica), here or on the same GPUs of another pool, else chosen: the smallest whose requests/s per GPU is
@@ -38,11 +46,15 @@ def size(
     elsewhere = {pool.gpu.name: running[pool.name] for pool in reversed(pools) if pool.name in running}
     known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
     sizings = []
-    for pool in pools:
-        fixed = fleet.engine.tensor_parallel or running.get(pool.name)
-        if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
-            fixed = elsewhere[pool.gpu.name]
-        scales = learnt.scales(running_shape(fleet, pool.gpu, fixed or 1), pool.name)
+    fixed_sizes = [_fixed_size(fleet, pool, running, elsewhere) for pool in pools]
+    learnt_scales = _agreed(
+        [(pool.gpu, fixed) for pool, fixed in zip(pools, fixed_sizes, strict=True)],
+        [
+            learnt.scales(running_shape(fleet, pool.gpu, fixed or 1), pool.name)
+            for pool, fixed in zip(pools, fixed_sizes, strict=True)
+        ],
+    )
+    for pool, fixed, scales in zip(pools, fixed_sizes, learnt_scales, strict=True):
         # Pools may share a name of a GPU, and still have other nodes or, when declared by hand, another GPU.
         key = (pool.gpu, pool.gpus_per_node, fixed, scales)
         if key not in known:
@@ -50,8 +62,51 @@ def size(
             if not known[key][1].serves and fleet.engine.tensor_parallel is None:
                 # What runs was chosen for another model or SLO: it must be restarted anyway.
                 known[key] = _one_replica(fleet, pool, None, lengths, scales)
-        sizings.append(_priced(fleet, pool, *known[key], scales, learnt))
+        sizings.append(_priced(fleet, pool, *known[key], scales, learnt, replicas))
     return tuple(sizings)
+
+
+def _fixed_size(fleet: Fleet, pool: Pool, running: Mapping[str, int], elsewhere: Mapping[str, int]) -> int | None:
+    fixed = fleet.engine.tensor_parallel or running.get(pool.name)
+    if fixed is None and elsewhere.get(pool.gpu.name, pool.gpus_per_node + 1) <= pool.gpus_per_node:
+        return elsewhere[pool.gpu.name]
+    return fixed
+
+
+def _agreed(kinds: Sequence[tuple[GpuSpec, int | None]], scales: Sequence[Scales]) -> list[Scales]:
+    """The same replica in several pools has one speed, unless its engines say clearly that it has not: what they teach
+    differs by a few percent of noise, and a plan must not take that for two kinds of GPUs."""
+    found = list(scales)
+    for kind in set(kinds):
+        places = [place for place, other in enumerate(kinds) if other == kind]
+        mean = _mean([scales[place] for place in places])
+        if all(_apart(scales[place], mean) <= SAME_SPEED_LOG for place in places):
+            for place in places:
+                found[place] = mean
+    return found
+
+
+def _mean(scales: Sequence[Scales]) -> Scales:
+    """Geometric mean of the constants, in steps, so that capacities can be remembered."""
+
+    def stepped(values: Iterable[float]) -> float:
+        logs = [math.log(value) for value in values]
+        return math.exp(round(sum(logs) / len(logs) / SPEED_STEP_LOG) * SPEED_STEP_LOG)
+
+    if len(set(scales)) == 1:
+        return scales[0]
+    return Scales(
+        memory=stepped(each.memory for each in scales),
+        compute=stepped(each.compute for each in scales),
+        overhead=stepped(each.overhead for each in scales),
+        ttft=stepped(each.ttft for each in scales),
+        sigma_log=round(max(each.sigma_log for each in scales), 2),
+    )
+
+
+def _apart(one: Scales, other: Scales) -> float:
+    pairs = ((one.memory, other.memory), (one.compute, other.compute), (one.overhead, other.overhead))
+    return max(abs(math.log(a / b)) for a, b in pairs)
 
 
 def _one_replica(
@@ -109,15 +164,23 @@ def planned_share(headroom: float, sigma_log: float) -> float:
 
 
 def _priced(
-    fleet: Fleet, pool: Pool, shape: ReplicaShape, capacity: ReplicaCapacity, scales: Scales, learnt: Learnt
+    fleet: Fleet,
+    pool: Pool,
+    shape: ReplicaShape,
+    capacity: ReplicaCapacity,
+    scales: Scales,
+    learnt: Learnt,
+    replicas: int,
 ) -> Sizing:
+    utilisation = fleet.utilisation_of(replicas)
     sigma_log = learnt.sigma_log(shape, pool.name, scales, capacity.concurrency)
     return Sizing(
         pool=pool.name,
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.utilisation, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(utilisation, sigma_log),
+        utilisation=utilisation,
         marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
         price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from statistics import NormalDist
 from typing import Any
 
 import pytest
@@ -135,8 +136,9 @@ def test_the_derivation_can_be_summed_up_by_whoever_reads_it() -> None:
     ways = derived["forecasters"]
     assert sum(way["weight"] for way in ways) == pytest.approx(1, abs=0.001)
     # All of them say the same after one tick, so the quantile of their mixture is that of each.
-    (expected,) = {way["requestsPerSecond"] + 1.2816 * way["deviationRequestsPerSecond"] for way in ways}
-    assert derived["quantile"] == 0.9
+    z = NormalDist().inv_cdf(derived["quantile"])
+    (expected,) = {way["requestsPerSecond"] + z * way["deviationRequestsPerSecond"] for way in ways}
+    assert derived["quantile"] >= 0.9, "never below the declared attainment"
     assert derived["upperRequestsPerSecond"] == pytest.approx(expected + derived["backlogDrainRequestsPerSecond"], 0.01)
     assert derived["demandObserved"] is True
     assert [set(step) >= {"code", "message"} for step in derived["steps"]] == [True] * len(derived["steps"])
@@ -186,7 +188,7 @@ def test_demand_beyond_the_budget_is_a_condition_a_reason_and_an_event(monkeypat
     assert status["cost"]["hourly"] <= 20
     within = condition(status, "WithinBudget")
     assert (within["status"], within["reason"]) == ("False", "BudgetReached")
-    assert "the budget of 20.00 an hour pays for" in within["message"]
+    assert "of at most 20.00 an hour" in within["message"]
     assert condition(status, "ScalingLimited")["reason"] == "BudgetReached"
     told = fleet_events(FleetKey("default", "chat"), "uid", before, status, scaled=None)
     assert [(event.type, event.reason) for event in told if event.reason == "BudgetReached"] == [
@@ -262,7 +264,7 @@ def test_demand_that_breathes_around_the_edge_of_a_size_is_told_apart_from_news(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     replace_physics(monkeypatch)
-    held = report(running())
+    held = report(running(metrics(rps=4)))
     met = copy.deepcopy(held)
     assert held["summary"]["reason"] == "Stabilizing"
     for said in (met["summary"], *met["pools"]):

@@ -203,6 +203,9 @@ def test_a_hedge_holds_spares_or_moves_off_spot_whichever_is_cheaper() -> None:
     capped = replace(claim, need=replace(claim.need, ceiling=10))
     moved = place_all([capped], [spot, on_demand], deadline_s=DEADLINE_S)
     assert used(moved, "a") == {"spot": 1, "on-demand": 9}, "at maxReplicas there are no spares, only other places"
+    kept_off = moved.placements[claim.key].verdicts[-1]
+    assert (kept_off.code, kept_off.before, kept_off.after) == (Reason.SPOT_HEDGE, 2, 1)
+    assert "with one more, the loss of 2 replicas of spot at once would leave 32.00 req/s of 36.00" in kept_off.sentence
 
 
 def test_a_hedge_that_cannot_hold_is_told() -> None:

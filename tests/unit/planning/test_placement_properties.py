@@ -126,7 +126,7 @@ def test_a_hedge_holds_or_is_said_not_to(world: World) -> None:
         if claim.spot.policy is not SpotPolicy.HEDGED or claim.need.survival_requests_per_s > claim.need.requests_per_s:
             continue
         verdicts = joint.placements[claim.key].verdicts
-        warned = any(v.code is Reason.SPOT_HEDGE and "would leave" in v.sentence for v in verdicts)
+        warned = any(v.code is Reason.SPOT_HEDGE and v.sentence.startswith("the loss of") for v in verdicts)
         assert survives(claim, mine) or warned
 
 

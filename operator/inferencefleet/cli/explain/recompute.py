@@ -82,10 +82,15 @@ def recompute(
             checks.append(_unknown(field, sizing.get("requestsPerSecond"), again))
             continue
         found.append(again)
-        checks += _capacity(sizing, again, observed=observed, headroom=fleet.utilisation)
+        checks += _capacity(sizing, again, observed=observed, headroom=_utilisation(fleet, sizing))
     checks += _replicas(fleet, status, plan)
     checks += _totals(status)
     return tuple(found), tuple(checks)
+
+
+def _utilisation(fleet: Fleet, sizing: Block) -> float:
+    """As the status says; one from before it said so was planned as for a single replica."""
+    return float(sizing.get("utilisation") or fleet.utilisation_of(1))
 
 
 def _lengths(fleet: Fleet, plan: Block) -> LengthMix:
@@ -117,7 +122,7 @@ def _replica(
         shape=shape,
         capacity=capacity,
         scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(fleet.utilisation, sigma_log),
+        planned_requests_per_s=capacity.requests_per_s * planned_share(_utilisation(fleet, sizing), sigma_log),
     )
 
 

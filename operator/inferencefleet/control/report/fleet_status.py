@@ -160,6 +160,7 @@ def _sizing(sizing: Sizing) -> JsonObject:
         "tensorParallelSize": sizing.shape.tensor_parallel,
         "requestsPerSecond": round(capacity.requests_per_s, 3),
         "plannedRequestsPerSecond": round(sizing.planned_requests_per_s, 3),
+        "utilisation": round(sizing.utilisation, 4),
         "bindingLimit": str(capacity.binding),
         "message": capacity.sentence,
         "limitsRequestsPerSecond": {

@@ -154,7 +154,10 @@ def _as_the_room_says(room: Room) -> Offer:
 def _option(claim: Claim, room: Room, offer: Offer) -> Option:
     gpus, pool = room.sizing.shape.tensor_parallel, room.pool
     reserved = room.capacity_type is CapacityType.RESERVED
+    keep = min(claim.need.keep.get(pool, 0), max(0, room.most))
     most = max(0, room.most)
+    if offer.gpus is not None:
+        most = max(keep, min(most, int(max(0, offer.gpus) / limit_load(gpus, offer) + 1e-9)))
     list_price = offer.price_per_gpu_hour * gpus
     hours = claim.start_cost_hours + offer.start_cost_hours
     return Option(
@@ -168,7 +171,7 @@ def _option(claim: Claim, room: Room, offer: Offer) -> Option:
         price=room.sizing.price_per_hour,
         spot=room.capacity_type is CapacityType.SPOT,
         most=most,
-        keep=min(claim.need.keep.get(pool, 0), most),
+        keep=keep,
         current=min(claim.current.get(pool, 0), most),
         loss=claim.losses.get(pool, room.replicas_per_node),
     )

@@ -25,7 +25,7 @@ from inferencefleet.planning.placement.solve import Allowance, quiet_solver
 from inferencefleet.planning.placement.terms import TOLERANCE
 
 MOST_ROUNDS = 25
-STALLED = 2e-4
+STALLED = 1e-3
 """A round that gains less than this share is the last..."""
 NEARLY = 0.01
 """...when the bound is this near: mixtures are bounded a little below what they cost, so it may never meet."""

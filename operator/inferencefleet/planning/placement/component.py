@@ -48,7 +48,8 @@ def solve_component(
     """
     search = Search(cases, [caps(case, limited) for case in cases], free, allowance)
     search.converge(greedy, prices)
-    counts = _polished(cases, wishes, _whole(search, greedy, free), free)
+    counts, anew = _whole(search, greedy, free)
+    counts = _polished(cases, wishes, counts, anew, free)
     if rank(cases, greedy) < rank(cases, counts):
         counts = greedy
     weighted = sum(
@@ -92,17 +93,18 @@ def rank(cases: Sequence[Case], counts: Sequence[Sequence[int]]) -> tuple[tuple[
     )
 
 
-def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -> list[list[int]]:
-    """Fleets that the master problem left in one piece keep it; the others choose in what is left."""
+def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -> tuple[list[list[int]], Sequence[int]]:
+    """Fleets that the master problem left in one piece keep it; the others, told beside, choose in what is left."""
+    everybody = range(len(search.cases))
     if not search.shares:
-        return greedy
+        return greedy, everybody
     settled: dict[int, list[int]] = {}
     for column, share in zip(search.columns, search.shares, strict=False):
         if share >= 1.0 - NEAR:
             settled[column.owner] = column.counts
-    owners = [owner for owner in range(len(search.cases)) if owner not in settled]
+    owners = [owner for owner in everybody if owner not in settled]
     if not owners:
-        return [settled[owner] for owner in range(len(search.cases))]
+        return [settled[owner] for owner in everybody], []
     for owner in _indifferent(search)[: max(0, MOST_CHOSEN - len(owners))]:
         if settled.pop(owner, None) is not None:
             owners.append(owner)
@@ -110,9 +112,9 @@ def _whole(search: Search, greedy: list[list[int]], free: Mapping[str, float]) -
     left = [free[pool] - used.get(pool, 0.0) for pool in search.pools]
     chosen = choose(search, left, owners)
     if chosen is None:
-        return greedy
+        return greedy, everybody
     settled |= chosen
-    return [settled[owner] for owner in range(len(search.cases))]
+    return [settled[owner] for owner in everybody], owners
 
 
 def _indifferent(search: Search) -> list[int]:
@@ -130,13 +132,21 @@ def _indifferent(search: Search) -> list[int]:
 
 
 def _polished(
-    cases: list[Case], wishes: list[list[int]], counts: list[list[int]], free: Mapping[str, float]
+    cases: list[Case],
+    wishes: list[list[int]],
+    counts: list[list[int]],
+    anew: Sequence[int],
+    free: Mapping[str, float],
 ) -> list[list[int]]:
-    """Each fleet that lacks its wish once more, higher priorities first, with what is left beside the others."""
+    """Each fleet that chose anew or lacks something once more, higher priorities first, with what others leave.
+
+    One that has its wish needs no more.
+    """
     used = usage(cases, counts)
     left = {pool: gpus - used.get(pool, 0.0) for pool, gpus in free.items()}
     counts = list(counts)
-    for i in sorted(range(len(cases)), key=lambda i: (-cases[i].claim.priority, cases[i].claim.key)):
+    open_cases = set(anew) | {i for i, case in enumerate(cases) if shortage(case, counts[i]).any}
+    for i in sorted(open_cases, key=lambda i: (-cases[i].claim.priority, cases[i].claim.key)):
         if counts[i] == wishes[i]:
             continue
         mine = usage([cases[i]], [counts[i]])

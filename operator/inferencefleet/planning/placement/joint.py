@@ -18,7 +18,7 @@ from inferencefleet.planning.placement.verdicts import Around, told
 
 NODES_MATTER = 0.01
 """Whole nodes are worth a problem of their own from this share of all dollars on..."""
-MOST_WHOLE_NODES = 60
+MOST_WHOLE_NODES = 30
 """...and up to so many fleets; with more, a node that is partly empty is noise."""
 MOST_ALONE = 50
 """Fleets without a closed form that are solved one by one."""
@@ -160,7 +160,7 @@ def _whole_nodes(
     lacking = [shortage(case, mine) for case, mine in zip(cases, counts, strict=True)]
     missing = sum(priced(case, lack) for case, lack in zip(cases, lacking, strict=True))
     program = Program(cases, free=limited, most_lacking=lacking, whole_nodes=True)
-    solved = optimise(program, allowance, counts, gap=TOLERANCE if len(cases) == 1 else NODES_MATTER)
+    solved = optimise(program, allowance, counts, gap=TOLERANCE if len(cases) == 1 else NODES_MATTER / 2)
     if solved is None:
         return counts, -math.inf
     tried = solved.counts

@@ -61,34 +61,39 @@ class Solved:
 
     counts: list[list[int]]
     cost_bound: float
+    """Minus infinity when time was up before dollars were asked for."""
     shortage_bound: float
 
 
 def optimise(
     program: Program, allowance: Allowance, start: Sequence[Sequence[int]], *, gap: float = EXACT_GAP
 ) -> Solved | None:
-    """Solve all phases from `start`; None when time was up before there was any solution."""
+    """Solve all phases from `start`; when time is up, what is known by then. None when that is nothing."""
     levels = _levels(program)
     rows = [
         program.row(-math.inf, math.inf, columns, [program.shortage_cost[column] for column in columns])
         for columns in levels
     ]
-    values = _start(program, start)
-    solver = _solver(program, gap)
-    shortage_bound = 0.0
-    for columns, row in zip(levels, rows, strict=True):
+    solver, values = _solver(program, gap), _start(program, start)
+    shortage_bound, cost_bound, anything = 0.0, -math.inf, False
+    for number in range(len(levels) + 1):
         objective = np.zeros(len(program.cost))
-        objective[columns] = [program.shortage_cost[column] for column in columns]
+        if number < len(levels):
+            objective[levels[number]] = [program.shortage_cost[column] for column in levels[number]]
+        else:
+            objective[:] = program.cost
         ran = _run(solver, objective, values, allowance)
         if ran is None:
-            return None
+            break
+        anything = True
         values, least, bound = ran
-        shortage_bound += max(0.0, bound)
-        solver.changeRowBounds(row, -math.inf, least + HELD * (1.0 + abs(least)))
-    ran = _run(solver, np.asarray(program.cost), values, allowance)
-    if ran is None:
+        if number < len(levels):
+            shortage_bound += max(0.0, bound)
+            solver.changeRowBounds(rows[number], -math.inf, least + HELD * (1.0 + abs(least)))
+        else:
+            cost_bound = bound
+    if not anything:
         return None
-    values, _, cost_bound = ran
     return Solved(
         counts=[
             [round(n) for n in program.counts(block, case, values)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -142,7 +143,30 @@ def _obstacle(case: Case, counts: Sequence[int], i: int, mode: Mode, around: Aro
             before=here,
             after=here,
         )
-    return None
+    return _hedged_out(case, counts, i) if option.spot and case.hedged else None
+
+
+def _hedged_out(case: Case, counts: Sequence[int], i: int) -> Verdict | None:
+    """Would one replica more on spot, in place of the dearest elsewhere, be too many to lose?"""
+    option, survival = case.options[i], case.claim.need.survival_requests_per_s
+    elsewhere = max((j for j, n in enumerate(counts) if n > 0 and not case.options[j].spot), default=None)
+    if elsewhere is None:
+        return None
+    moved = list(counts)
+    moved[i] += 1
+    moved[elsewhere] -= 1
+    left = after_loss(case, moved)
+    if left >= survival - 1e-9:
+        return None
+    return Verdict(
+        code=Reason.SPOT_HEDGE,
+        sentence=(
+            f"no more than {counts[i]} replicas on {option.pool}: with one more, the loss of "
+            f"{_worst_loss(case, moved)} would leave {left:.2f} req/s of {survival:.2f} that must survive"
+        ),
+        before=counts[i] + 1,
+        after=counts[i],
+    )
 
 
 def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
@@ -175,18 +199,22 @@ def _held(case: Case, option: Option, here: int, around: Around) -> Verdict:
 
 def _hedge(case: Case, counts: Sequence[int], mode: Mode, lacking: Shortage) -> list[Verdict]:
     total = sum(counts)
-    if not case.hedged or total <= mode.target or lacking.survival_requests_per_s > 1e-9:
-        return []
     spare = total - mode.target
+    if not mode.whole:
+        slowest = MIXED_SHARE * min(case.options[i].speed for i in mode.members if counts[i] > 0)
+        spare = int((worth(case, counts) - case.claim.need.requests_per_s) / slowest)
+    left = after_loss(case, counts) if case.hedged else math.inf
+    if math.isinf(left) or spare <= 0 or lacking.survival_requests_per_s > 1e-9:
+        return []
     return [
         Verdict(
             code=Reason.SPOT_HEDGE,
             sentence=(
                 f"{spare} more than demand needs, so that the loss of {_worst_loss(case, counts)} leaves "
-                f"{after_loss(case, counts):.2f} req/s of {case.claim.need.survival_requests_per_s:.2f} that must "
+                f"{left:.2f} req/s of {case.claim.need.survival_requests_per_s:.2f} that must "
                 "survive"
             ),
-            before=mode.target,
+            before=total - spare,
             after=total,
         )
     ]
