@@ -7,7 +7,9 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from inferencefleet.api.typed_json import BadValue, decode, encode
+from inferencefleet.api.typed_decode import decode
+from inferencefleet.api.typed_encode import encode
+from inferencefleet.api.typed_json import BadValue
 from inferencefleet.domain.fleet import EngineTerms, Fleet, Problem
 from inferencefleet.domain.history import LengthMemory
 from inferencefleet.domain.lengths import LengthMix

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferencefleet.api.snapshot_codec import BadSnapshot, redacted, snapshot_from_json, snapshot_to_json
-from inferencefleet.api.typed_json import encode
+from inferencefleet.api.typed_encode import encode
 from inferencefleet.domain.fleet import EngineTerms, Problem
 from inferencefleet.domain.plan import Plan
 from inferencefleet.domain.pool import CapacityType, Exhaustion
@@ -144,6 +144,7 @@ def test_an_unknown_field_is_refused_and_the_closest_is_named() -> None:
     [
         (lambda s: s.pop("at_s"), "snapshot.at_s=None: is missing, and Snapshot has no default for it"),
         (lambda s: s.update(at_s="soon"), "snapshot.at_s='soon': must be a number"),
+        (lambda s: s.update(at_s=10**400), "must be a number that fits a float"),
         (lambda s: s.update(at_s=True), "snapshot.at_s=True: must be a number"),
         (lambda s: s.update(fleets={}), "snapshot.fleets={}: must be a list"),
         (

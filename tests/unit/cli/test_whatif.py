@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inferencefleet.api.snapshot_codec import snapshot_to_json
-from inferencefleet.api.typed_json import encode
+from inferencefleet.api.typed_encode import encode
 from inferencefleet.cli.whatif import changes
 from inferencefleet.cli.whatif.traffic import at_rates, with_longer_prompts, without_lessons
 from inferencefleet.domain.fleet import FleetKey
