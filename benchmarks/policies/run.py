@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from benchmarks.policies import ablations, tuning
-from benchmarks.policies.cache import Cache
+from benchmarks.policies.cache import CACHE, Cache
 from benchmarks.policies.figures import Figures
 from benchmarks.policies.markets import DEFAULT_DATA
 from benchmarks.policies.plays import (
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.estimate:
         return 0
     print(fast.notice() or "engines are compiled", flush=True)
-    into = Path(".") / "benchmarks" / ".cache" / "quick" if args.quick else None
+    into = CACHE.parent / "quick" if args.quick else None
     everything = []
     with ProcessPoolExecutor(run.jobs, initializer=worker_starts) as pool:
         for scenario in sorted({scene.scenario for scene in scenes}):
