@@ -117,7 +117,7 @@ class Point:
     noisy: dict[str, float]
     """The same with noise, mean percentiles of some seeds."""
     chance: dict[str, float]
-    """The token-level engines under other noise against themselves: what no program could be nearer than."""
+    """The token-level engines under other noise and spread against themselves."""
 
 
 def compare(workload: Workload, replicas: int, utilisation: float, requests: int, seeds: int) -> Point:
@@ -264,7 +264,7 @@ def accuracy_table(points: Sequence[Point], part: str) -> Table:
 def bias_table(points: Sequence[Point]) -> Table:
     """Whether errors lean to one side."""
     rows = []
-    for part, name in (("noisy", "fast against token-level"), ("chance", "token-level, other noise")):
+    for part, name in (("noisy", "fast against token-level"), ("chance", "token-level, other draw")):
         signed = [np.array([getattr(point, part)[column] for point in points]) for column in COLUMNS]
         quartiles = [100 * np.quantile(each, (0.25, 0.5, 0.75)) for each in signed]
         rows.append([name, *(f"{middle:+.1f} ({low:+.1f} to {high:+.1f})" for low, middle, high in quartiles)])
@@ -305,7 +305,7 @@ def describe(
     return [
         f"Without step noise, no percentile differs by more than {100 * silent:.1g} %. With the noise of the simulated "
         f"truth (3 % a step, 1 % between replicas), {sum(error <= AIM for error in noisy)} of {len(noisy)} percentiles "
-        f"are within {100 * AIM:.0f} % of the token-level engines; of the token-level engines under another noise, "
+        f"are within {100 * AIM:.0f} % of the token-level engines; of the token-level engines under another draw, "
         f"{sum(error <= AIM for error in chance)} are within {100 * AIM:.0f} % of themselves. The onset of overload "
         f"is within {100 * ONSET_AIM:.0f} % for {near} of {len(onsets)} workloads. {fastest} of {len(quick)} replays "
         f"run at {SPEED_AIM:,} requests a second or more on one core.",
@@ -336,7 +336,7 @@ def describe(
         "## Percentiles with noise: median / largest size of the error over workloads, percent",
         f"{arguments.requests} requests a run, {arguments.seeds} runs a point, {len(workloads())} workloads.",
         accuracy_table(points, "noisy"),
-        "## What chance alone does: token-level engines under another noise against themselves, percent",
+        "## What chance alone does: token-level engines under another draw of both against themselves, percent",
         accuracy_table(points, "chance"),
         "## Percentiles without noise, percent",
         "Token intervals are read off buckets 0.5 % wide.",
@@ -344,7 +344,7 @@ def describe(
         "## Signed errors over all points: median (and quartiles), percent",
         bias_table(points),
         f"## Where an error is over {100 * AIM:.0f} %",
-        "*chance* is what another noise does to the token-level engines at the same point. An ITL p50 that is far off "
+        "*chance* is what another draw does to the token-level engines at the same point. An ITL p50 that is far off "
         "lies where half of all tokens come from steps with prompt tokens: a hair moves it from one mode to the other.",
         misses(points),
     ]  # fmt: skip
