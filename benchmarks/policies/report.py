@@ -130,7 +130,7 @@ def write_scenario(number: int, results: Sequence[SceneResults], about: Mapping[
     name = f"scenario-{number:02d}"
     (folder / f"{name}.md").write_text("\n".join(lines) + "\n")
     _write_csv(folder / f"{name}.csv", results)
-    draw(folder / f"{name}.png", [(each.scene.name, each.points(), each.points(OURS)) for each in results], DECLARED)
+    draw(folder / f"{name}.png", [(each.scene.name, each.points()) for each in results], DECLARED)
     print("\n".join(lines), flush=True)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.policies import ablations, tuning
@@ -126,6 +127,7 @@ class Run:
         return {
             "seeds": ", ".join(map(str, self.seeds)),
             "tuning seeds": ", ".join(map(str, self.tuning)),
+            "engines": fast.notice() or f"compiled by numba {version('numba')}",
             "spot markets": "recorded" if self.options.spot_data else "made after published statistics",
             **({"quick": "a sixth of each scene: figures say little"} if self.options.share < 1 else {}),
         }
