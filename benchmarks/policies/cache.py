@@ -26,7 +26,7 @@ LAWS = PACKAGE / "simulator" / "laws"
 ONLY_OURS = PACKAGE / "simulator" / "ours.py"
 REPORTING = tuple(
     REPOSITORY / "benchmarks" / "policies" / name
-    for name in ("report.py", "run.py", "statistics.py", "plots.py", "__main__.py", "derive.py", "ablations.py")
+    for name in ("report.py", "run.py", "statistics.py", "plots.py", "__main__.py", "derive.py")
 )
 """What is done with plays afterwards changes none of them."""
 SUFFIXES = {".py", ".yaml", ".json", ".gz", ".csv"}

@@ -26,8 +26,8 @@ from inferencefleet.simulator.policy import Sight, Targets
 from inferencefleet.simulator.replay.stage import Delay, Stage, StageFleet, StagePool
 from inferencefleet.simulator.servers import Integers
 
-LEAST_UTILISATION, MOST_UTILISATION = 0.45, 1.15
-BISECTIONS = 5
+LEAST_UTILISATION, MOST_UTILISATION = 0.45, 1.55
+BISECTIONS = 6
 Booleans = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -103,19 +103,28 @@ def _one_fleet(
         if name not in fleet.kinds or (kind is CapacityType.SPOT and not style.spot):
             asked[name] = np.zeros_like(unmet)
             continue
-        reachable = left[name].copy()
+        there = left[name]
+        reachable = there.copy()
         lead = math.ceil(_lead_s(each, fleet.start_up) / need.step_s)
         # Nothing that is bought at the beginning serves before it is up: until then there is what was there.
         reachable[:lead] = np.minimum(reachable[:lead], fleet.initial.get(name, 0))
         serving = np.minimum(unmet, reachable)
         if kind is CapacityType.RESERVED and alone:
             # It is paid; an idle replica costs nothing more.
-            asked[name] = np.minimum(left[name], terms.max_replicas)
+            asked[name] = np.minimum(there, terms.max_replicas)
         else:
-            asked[name] = np.minimum(kept(serving, each, fleet.start_up, need.step_s), left[name])
-        left[name] = left[name] - asked[name]
+            asked[name] = np.minimum(kept(serving, each, fleet.start_up, need.step_s), there)
+        left[name] = there - asked[name]
+        asked[name] = _through_losses(asked[name], there)
         unmet = unmet - serving
     return asked
+
+
+def _through_losses(asked: Integers, there: Integers) -> Integers:
+    """Nothing is given back in the step in which nodes go, or replicas that would stay might be chosen for it."""
+    goes = np.concatenate([[False], np.diff(there) < 0])
+    before = np.concatenate([asked[:1], asked[:-1]])
+    return np.where(goes, np.maximum(asked, before), asked)
 
 
 def _lead_s(pool: StagePool, start_up: Delay) -> float:

@@ -13,7 +13,7 @@ LEAST_MISSED = 1e-4
 MARKERS = "osD^v<>PX*hpd8"
 
 
-def draw(path: Path, panels: Sequence[tuple[str, Sequence[Point], Sequence[Point]]], declared: float) -> None:
+def draw(path: Path, panels: Sequence[tuple[str, Sequence[Point]]], declared: float) -> None:
     """Lower and further left is better; the axis of missed requests is logarithmic."""
     import matplotlib
 
@@ -21,9 +21,9 @@ def draw(path: Path, panels: Sequence[tuple[str, Sequence[Point], Sequence[Point
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(panels), figsize=(6.4 * len(panels), 4.8), squeeze=False)
-    names = sorted({point.policy for _, points, _ in panels for point in points} - {OURS, CLAIRVOYANT})
+    names = sorted({point.policy for _, points in panels for point in points} - {OURS, CLAIRVOYANT})
     colours = pyplot.get_cmap("tab20")
-    for axis, (title, points, _) in zip(axes[0], panels, strict=True):
+    for axis, (title, points) in zip(axes[0], panels, strict=True):
         for point in points:
             if point.policy in (OURS, CLAIRVOYANT):
                 colour, marker, size = ("black", "*", 180) if point.policy == OURS else ("tab:green", "X", 110)

@@ -16,10 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.policies import ablations, tuning
-from benchmarks.policies.cache import Cache
+from benchmarks.policies.cache import CACHE, Cache
 from benchmarks.policies.figures import Figures
 from benchmarks.policies.markets import DEFAULT_DATA
 from benchmarks.policies.plays import (
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.estimate:
         return 0
     print(fast.notice() or "engines are compiled", flush=True)
-    into = Path(".") / "benchmarks" / ".cache" / "quick" if args.quick else None
+    into = CACHE.parent / "quick" if args.quick else None
     everything = []
     with ProcessPoolExecutor(run.jobs, initializer=worker_starts) as pool:
         for scenario in sorted({scene.scenario for scene in scenes}):
@@ -126,6 +127,7 @@ class Run:
         return {
             "seeds": ", ".join(map(str, self.seeds)),
             "tuning seeds": ", ".join(map(str, self.tuning)),
+            "engines": fast.notice() or f"compiled by numba {version('numba')}",
             "spot markets": "recorded" if self.options.spot_data else "made after published statistics",
             **({"quick": "a sixth of each scene: figures say little"} if self.options.share < 1 else {}),
         }

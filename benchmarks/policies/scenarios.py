@@ -13,7 +13,7 @@ from benchmarks.policies import traces
 from benchmarks.policies.arrivals import Step
 from benchmarks.policies.cast import CHAT, LLM_D, MOONCAKE, WEEKLY, on_demand, reserved, spot
 from benchmarks.policies.markets import MARKETS, Market, availability
-from benchmarks.policies.scenes import Options, Scene, actor
+from benchmarks.policies.scenes import Options, Published, Scene, actor
 from inferencefleet.domain.fleet import Fleet, Routing, ScalingTerms
 from inferencefleet.simulator.replay.stage import Delay, Loss, Span, Stage
 
@@ -198,6 +198,7 @@ SMOOTH, ROUGH = 1.10, 1.25
 SCENES: tuple[Scene, ...] = (
     Scene(
         scenario=1, name="llm-d", build=llm_d, requests=12_500, ticks=162,
+        published=Published("llmd-slo", 0.958, 5.93, "llm-d/llm-d, workload-autoscaling/slo-aware, BENCHMARK.md"),
         sentence="llm-d's published ramp: Qwen3-32B on 2 x H100, 4000 prompt and 1000 output tokens, 2 to 10 "
         "requests/s, 3 to 8 replicas, 100 s to warm up, TTFT 3 s and TPOT 100 ms",
     ),

@@ -34,6 +34,16 @@ class Options:
         return max(min(SHORTEST_S, lasts_s), lasts_s * self.share)
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a project published of its own law on this very scene, on real GPUs."""
+
+    policy: str
+    attainment: float
+    mean_replicas: float
+    source: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """One stage for each seed; a scenario of the benchmark is one or several scenes."""
@@ -50,6 +60,7 @@ class Scene:
     """Of its time that each setting of the grid is played."""
     matched: bool = True
     """Laws are also played with the setting that attains as much as ours; False saves the time."""
+    published: Published | None = None
     requests: int
     """About so many in one replay; for the estimate of time."""
     ticks: int

@@ -44,8 +44,12 @@ def estimate(fleet: Fleet, metrics: FleetMetrics | MetricsGap, memory: FleetMemo
     waiting = _finite(metrics.waiting) or 0.0
     counted_per_s = max(0.0, completions_per_s + (growth_per_s or 0.0))
     arrivals_per_s = counted_per_s
+    begun_per_s = _begun_per_s(metrics)
     if waiting > _healthy_queue(fleet, counted_per_s):
         arrivals_per_s = max(counted_per_s, _remembered(memory, growth_per_s, at_s))
+    elif begun_per_s is not None:
+        # Nobody waits, so every arrival has its first token: counted itself, without the noise of a difference.
+        arrivals_per_s = begun_per_s
     backlog = max(0.0, waiting - _healthy_queue(fleet, arrivals_per_s))
     held = "" if arrivals_per_s == counted_per_s else f" (counted {counted_per_s:.2f}; a full queue hides the rest)"
     return Demand(
@@ -58,6 +62,14 @@ def estimate(fleet: Fleet, metrics: FleetMetrics | MetricsGap, memory: FleetMemo
             f"changes by {growth_per_s or 0.0:+.2f} per second; {waiting:.0f} wait, {backlog:.0f} of them are backlog"
         ),
     )
+
+
+def _begun_per_s(metrics: FleetMetrics) -> float | None:
+    """First tokens each second."""
+    seen = metrics.ttft_s
+    if seen is None or not math.isfinite(seen.total) or seen.total <= 0 or metrics.window_s <= 0:
+        return None
+    return seen.total / metrics.window_s
 
 
 def drain_time_s(fleet: Fleet, horizon_s: float) -> float:

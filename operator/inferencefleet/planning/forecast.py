@@ -59,7 +59,7 @@ def forecast(
     # 3. All together, at the quantile.
     stretch = math.exp(skill.log_stretch)
     expected = pooled_quantile(candidates, quantile, stretch)
-    present = level + normal_quantile(quantile) * noise
+    present = level
     drain = demand.backlog_requests / drain_s
     upper = bound(expected, present, floor, drain)
     ahead = Forecast(

@@ -184,6 +184,14 @@ def test_where_the_optimum_cannot_attain_it_nobody_has_to():
     assert not any("aim 99 %" in each for each in missed(a_result(some(0.9, 10.0), some(0.95, 10.0), some(0.1, 90.0))))
 
 
+def test_a_law_that_is_cheaper_than_every_schedule_that_was_searched_is_the_better_optimum():
+    beaten = a_result(some(0.995, 12.0), some(0.991, 10.0), some(0.992, 8.0))
+    assert beaten.optimum_dollars() == [8.0, 8.0]
+    assert beaten.over_optimum([some(0.995, 12.0)] * 2).mean == pytest.approx(1.5)
+    not_beaten = a_result(some(0.995, 12.0), some(0.991, 10.0), some(0.98, 8.0))
+    assert not_beaten.optimum_dollars() == [10.0, 10.0], "it is cheaper because it attains less"
+
+
 def test_a_law_that_attains_less_is_said_to_attain_less():
     text = "\n".join(section(a_result(some(0.999, 10.0), some(0.991, 9.0), some(0.95, 5.0))))
     assert "| kaito | no setting attains as much | 95.00 | 5.00 | - |" in text
