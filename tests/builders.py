@@ -145,7 +145,8 @@ def metrics(
         "completions_per_s": rps,
         "in_system_growth_per_s": growth,
         "output_tokens_per_s": rps * 211,
-        "ttft_s": a_histogram(0.3),
+        # One first token for each request that arrives.
+        "ttft_s": a_histogram(0.3, total=60.0 * max(0.0, rps + growth)),
         "itl_s": a_histogram(0.03),
         "ttft_long_s": a_histogram(0.3),
         "itl_long_s": a_histogram(0.03),
