@@ -109,6 +109,25 @@ def test_a_market_without_nodes_keeps_replicas_off_spot(tmp_path: Path) -> None:
     assert first(document)["usdByPool"].get("spot", 0.0) == 0.0
 
 
+def test_a_world_of_spot_alone_is_one_for_every_policy(trace: Path, tmp_path: Path) -> None:
+    text = (
+        (EXAMPLES / "pools.yaml")
+        .read_text()
+        .split("---")[-1]
+        .replace("notice: 2m", "notice: 2m\n    interruptionsPerHour: 0")
+    )
+    pools = tmp_path / "pools.yaml"
+    pools.write_text(text)
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(
+        (EXAMPLES / "fleet.yaml").read_text().replace("policy: Hedged", "policy: Preferred").replace("0.5", "1")
+    )
+    document = answer("simulate", "--trace", trace, "--fleet", fleet, "--pools", pools, "--truth", "prior")
+    for run_ in document["policies"]:
+        assert run_["replicasMeanByPool"]["spot"] > 0.5, run_["policy"]
+        assert run_["attainment"] > 0.99
+
+
 def test_published_markets_are_read_as_well(tmp_path: Path) -> None:
     path = tmp_path / "us-east-2b.json"
     path.write_text('{"metadata": {"gap_seconds": 60}, "data": [4, 4, 3, 3, 0]}')

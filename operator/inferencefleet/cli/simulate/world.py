@@ -11,7 +11,7 @@ import numpy as np
 from inferencefleet.api.schedule import floors
 from inferencefleet.cli.refusal import refuse
 from inferencefleet.cli.simulate.rows import Column, read_json, read_rows
-from inferencefleet.domain.fleet import ExpectedTraffic, Fleet, SpotPolicy
+from inferencefleet.domain.fleet import ExpectedTraffic, Fleet, SpotPolicy, SpotTerms
 from inferencefleet.domain.observation import MetricsGap
 from inferencefleet.domain.pool import CapacityType, Pool, PoolState
 from inferencefleet.domain.snapshot import FleetState, ScheduledFloor, Snapshot
@@ -35,6 +35,8 @@ AFTER_S = 60.0
 FIRST_S = 300.0
 """The replicas at the beginning are for what arrives in this time."""
 DAY_S = 86400.0
+_SPOT = CapacityType.SPOT
+_OFF_SPOT = SpotTerms(policy=SpotPolicy.NEVER)
 NODES = {
     "at_s": Column(rule="seconds since the beginning, 0 or more", ascending=True),
     "nodes": Column(rule="a whole number of nodes, 0 or more", whole=True),
@@ -55,17 +57,23 @@ def stage_of(
     clouds = [StagePool(pool=pool, cloud=_cloud(pool, markets.get(pool.name))) for pool in pools]
     kinds = kinds_of(fleet, clouds, truth)
     _check(fleet, pools, kinds)
+    steady = {each.pool.capacity_type for each in clouds if each.pool.name in kinds} - {_SPOT}
     load_s = max(cold_start_s(kind.shape) for kind in kinds.values())
     staged = StageFleet(
         fleet=fleet,
         arrivals=arrivals,
         kinds=kinds,
         start_up=Delay(p50_s=load_s, p95_s=1.25 * load_s),
-        initial=_initial(fleet, pools, arrivals, start_s),
+        initial=_initial(fleet, pools, arrivals, start_s, on_spot=not steady),
         schedule=_announced(fleet, start_s, duration_s),
     )
     return Stage(
-        name=str(fleet.key), fleets=(staged,), pools=tuple(clouds), duration_s=duration_s, start_epoch_s=start_s
+        name=str(fleet.key),
+        fleets=(staged,),
+        pools=tuple(clouds),
+        duration_s=duration_s,
+        start_epoch_s=start_s,
+        any_capacity_types=tuple(sorted(steady)) or (_SPOT,),
     )
 
 
@@ -118,13 +126,15 @@ def _check(fleet: Fleet, pools: Sequence[Pool], kinds: Mapping[str, EngineKind])
             raise refuse("--fleet", fleet.key, str(refused)) from None
 
 
-def _initial(fleet: Fleet, pools: Sequence[Pool], arrivals: Arrivals, start_s: float) -> dict[str, int]:
-    """What the planner itself would have running for the first minutes, off spot: the market may be empty."""
+def _initial(
+    fleet: Fleet, pools: Sequence[Pool], arrivals: Arrivals, start_s: float, *, on_spot: bool
+) -> dict[str, int]:
+    """What the planner itself would have running for the first minutes; off spot where there is anything else."""
     first = float((arrivals.arrival_s < FIRST_S).sum()) / FIRST_S
     steady = replace(
         fleet,
         expected=ExpectedTraffic(requests_per_s=max(first, 1e-3), lengths=fleet.expected.lengths),
-        spot=replace(fleet.spot, policy=SpotPolicy.NEVER),
+        spot=SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=1.0) if on_spot else _OFF_SPOT,
     )
     gap = MetricsGap(code="NoSamples", sentence="nothing runs yet")
     [decided] = plan(
