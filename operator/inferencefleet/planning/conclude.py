@@ -29,7 +29,7 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
     # 2. One step towards it: up at once, down only when others serve.
     needed = max(min(total, placement.total), _short_of(placement, fleet))
-    steps = reshape(held, current(state), asked.counted, needed=needed)
+    steps = reshape(_with_probes(asked, placement, held), current(state), asked.counted, needed=needed)
 
     # 3. Why?
     spoken = tuple(step.verdict for step in steps.values() if step.verdict is not None)
@@ -73,6 +73,19 @@ def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> d
         free = around.ledger.free_for(asked.state.fleet.key, room.pool)
         most = wanted if free is None else free // room.sizing.shape.tensor_parallel
         found[room.pool] = min(wanted, max(most, min(wanted, now.get(room.pool, 0))))
+    return found
+
+
+def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int]) -> dict[str, int]:
+    """One replica more in a pool that may deliver again, where it would take the place of a dearer one."""
+    most = asked.state.fleet.scaling.max_replicas
+    used = [room.dollars_per_request_per_s for room in asked.rooms if placement.replicas[room.pool] > 0]
+    found = dict(held)
+    for room in asked.rooms:
+        if not (room.probe and room.sizing.usable) or sum(found.values()) >= most:
+            continue
+        if _short_of(placement, asked.state.fleet) or room.dollars_per_request_per_s < max(used, default=0.0):
+            found[room.pool] += 1
     return found
 
 

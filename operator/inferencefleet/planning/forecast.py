@@ -9,10 +9,12 @@ from dataclasses import replace
 from inferencefleet.domain.history import DueForecast
 from inferencefleet.domain.plan import Candidate, Demand, Forecast
 from inferencefleet.domain.snapshot import FleetMemory, ScheduledFloor
-from inferencefleet.planning.forecasting.quantile import bound, normal_quantile, pooled_quantile
+from inferencefleet.planning.forecasting.quantile import bound, pooled_quantile
 from inferencefleet.planning.forecasting.skill import expecting, guesses, noise_per_s, settled, shares, watched
 from inferencefleet.planning.forecasting.ways import WAYS, locations, smoothed
 
+CARRIED_ON_S = 600.0
+"""After so long without a look the past says nothing about a trend any more."""
 NOTABLE_SHARE = 0.1
 """A way to forecast with less say than this is not named in the sentence."""
 
@@ -36,7 +38,7 @@ def forecast(
     """
     floor = floor_within(schedule, at_s, horizon_s)
     if not demand.observed:
-        return _without(demand, horizon_s, floor, quantile), memory
+        return _unseen(demand, memory, at_s, horizon_s, window_s, quantile, floor), memory
 
     # 1. What do forecasts of the past teach?
     level = demand.arrivals_per_s
@@ -94,6 +96,52 @@ def floor_within(schedule: Iterable[ScheduledFloor], at_s: float, horizon_s: flo
     return max(
         (each.requests_per_s for each in schedule if each.start_s <= at_s + horizon_s and each.end_s > at_s),
         default=0.0,
+    )
+
+
+def _unseen(
+    demand: Demand,
+    memory: FleetMemory,
+    at_s: float,
+    horizon_s: float,
+    window_s: float,
+    quantile: float,
+    floor: float,
+) -> Forecast:
+    """While nothing is observed traffic goes on as it was seen to go: the last look is carried on, for a while."""
+    seen_s, level = memory.arrivals[-1] if memory.arrivals else (at_s, 0.0)
+    blind_s = at_s - seen_s
+    if not memory.arrivals or not 0.0 < blind_s <= CARRIED_ON_S:
+        return _without(demand, horizon_s, floor, quantile)
+    skill = memory.skill
+    said, trend = locations(
+        level, memory.arrivals, memory.blocks, skill, at_s=seen_s, horizon_s=horizon_s + blind_s, window_s=window_s
+    )
+    noise = noise_per_s(skill, max(level, skill.smooth_per_s), window_s)
+    found = guesses(skill, said, noise=noise, now_per_s=level, horizon_s=horizon_s + blind_s)
+    candidates = tuple(
+        Candidate(name=name, location_per_s=guess.location_per_s, deviation_per_s=guess.deviation_per_s, weight=weight)
+        for name, guess, weight in zip(WAYS, found, shares(skill, found), strict=True)
+        if guess is not None
+    )
+    stretch = math.exp(skill.log_stretch)
+    expected = pooled_quantile(candidates, quantile, stretch)
+    upper = bound(expected, level, floor, 0.0)
+    return Forecast(
+        horizon_s=horizon_s,
+        level_per_s=level,
+        trend_per_s2=trend,
+        noise_per_s=noise,
+        backlog_drain_per_s=0.0,
+        upper_per_s=upper,
+        quantile=quantile,
+        quantile_per_s=expected,
+        present_per_s=level,
+        floor_per_s=floor,
+        stretch=stretch,
+        candidates=candidates,
+        sentence=f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {level:.2f} when last "
+        f"seen {blind_s:.0f} s ago, carried on from there",
     )
 
 

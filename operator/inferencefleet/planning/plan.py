@@ -31,7 +31,7 @@ def plan(snapshot: Snapshot) -> Plan:
     for name, state in pools.items():
         before, mine = snapshot.pool_memory.get(name, PoolMemory()), witnesses.get(name, ())
         exhaustion[name] = judge_exhaustion(state, mine, at_s=snapshot.at_s, settings=snapshot.settings, memory=before)
-        patience[name] = patience_s(state.pool, before, state.exhaustion)
+        patience[name] = patience_s(state, before, state.exhaustion)
         after = remember_deliveries(before, state.exhaustion, exhaustion[name], mine, at_s=snapshot.at_s)
         records[name], pool_memory[name] = observe(state, after, replicas=mine, at_s=snapshot.at_s)
 

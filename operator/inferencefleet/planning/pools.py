@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from inferencefleet.domain.observation import Phase, Replica
-from inferencefleet.domain.pool import Exhaustion, Pool, PoolMemory, PoolState
+from inferencefleet.domain.pool import CapacityType, Exhaustion, Pool, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.planning.coldstart import SHORTEST_PROVISIONING_S
 
@@ -16,6 +16,8 @@ LATE_S = 60.0
 """News of a pod may be older than the tick that hears it."""
 FEWEST_WAITS = 5
 """With fewer the declared p95 decides alone."""
+STATIC_PATIENCE_S = 45.0
+"""For a node of a reservation that never brought one: a node that was cordoned or restarts is often back by then."""
 PATIENCE = 1.5
 """Times the 95th percentile of the waits that were seen: what has never taken longer is not coming."""
 
@@ -26,13 +28,20 @@ def is_blocked(replica: Replica, pool: Pool, at_s: float, *, patient_s: float | 
     return replica.phase is Phase.UNSCHEDULED and at_s - replica.since_s > limit_s
 
 
-def patience_s(pool: Pool, memory: PoolMemory, exhaustion: Exhaustion | None) -> float:
+def patience_s(state: PoolState, memory: PoolMemory, exhaustion: Exhaustion | None) -> float:
     """How long a replica may wait for a node here: learned, and never longer than the declared p95.
+
+    Reserved nodes mostly are there, and who finds none free has found a reservation that is used up or broken: that is
+    judged at once, unless the pool was seen to bring nodes.
 
     A pool that failed is probed with the whole p95: replicas that are given up early teach nothing of longer waits,
     so a market that became slower would look dry for ever.
     """
+    pool = state.pool
     waits = sorted(wait_s for _, wait_s in memory.waits)
+    static = pool.capacity_type is CapacityType.RESERVED and not waits and any(node.ready for node in state.nodes)
+    if static and exhaustion is None:
+        return min(pool.provision_p95_s, STATIC_PATIENCE_S)
     if exhaustion is not None or len(waits) < FEWEST_WAITS:
         return pool.provision_p95_s
     high_s = waits[min(len(waits) - 1, int(0.95 * len(waits)))]
@@ -55,7 +64,7 @@ def judge_exhaustion(
     """
     before, memory = state.exhaustion, memory or PoolMemory()
     mine = list(replicas)
-    patient_s = patience_s(state.pool, memory, before)
+    patient_s = patience_s(state, memory, before)
     blocked = any(is_blocked(replica, state.pool, at_s, patient_s=patient_s) for replica in mine)
     if before is None:
         return _strike(1 + _remembered(memory, at_s, settings), at_s, at_s, settings) if blocked else None

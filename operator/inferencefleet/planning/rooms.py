@@ -98,6 +98,8 @@ class Room:
     limited_by: Reason
     limit_sentence: str
     replicas_per_node: int
+    probe: bool = False
+    """The back-off of a pool that did not deliver is over: one replica more may be tried, on top of what is placed."""
 
     @property
     def pool(self) -> str:
@@ -120,7 +122,7 @@ def room(
 ) -> Room:
     """`free_gpus` is what the fleet may hold in this pool in all (None = unlimited)."""
     size = sizing.shape.tensor_parallel
-    most, limited_by = UNLIMITED, Reason.POOL_LIMIT
+    most, limited_by, probe = UNLIMITED, Reason.POOL_LIMIT, False
     sentence = f"pool {sizing.pool} has no limit"
     if free_gpus is not None:
         # What drains still holds its GPUs: nothing grows into them, and nothing that is there already makes way.
@@ -128,9 +130,10 @@ def room(
         most = max(most - counted.terminating, min(most, counted.alive - counted.doomed))
         sentence = f"pool {sizing.pool} has {free_gpus} GPUs for this fleet, enough for {most} replicas of {size}"
     if exhaustion is not None:
-        delivered = counted.bound + (1 if is_probing(exhaustion, at_s) else 0)
-        if delivered < most:
-            most, limited_by = delivered, Reason.POOL_EXHAUSTED
+        if counted.bound < most:
+            # A probe is no capacity: whoever needs the replica gets it elsewhere until the probe has found a node.
+            probe = is_probing(exhaustion, at_s)
+            most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
             sentence = (
                 f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
                 f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
@@ -142,4 +145,5 @@ def room(
         limited_by=limited_by,
         limit_sentence=sentence,
         replicas_per_node=max(1, state.pool.gpus_per_node // size),
+        probe=probe,
     )
