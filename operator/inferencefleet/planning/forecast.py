@@ -140,8 +140,10 @@ def _unseen(
         floor_per_s=floor,
         stretch=stretch,
         candidates=candidates,
-        sentence=f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {level:.2f} when last "
-        f"seen {blind_s:.0f} s ago, carried on from there",
+        sentence=(
+            f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {level:.2f} when last "
+            f"seen {blind_s:.0f} s ago, carried on from there"
+        ),
     )
 
 

@@ -33,6 +33,16 @@ def planning_quantile(attainment: float, *, next_price: float, reference_price: 
     return max(attainment, min(HIGHEST_QUANTILE, ratio))
 
 
+def looked_at_again(level: float, *, window_s: float, horizon_s: float) -> float:
+    """The quantile of one look when the scale-down window keeps the highest of all that were made in it, 0..1.
+
+    Forecasts made within one horizon of each other share most of their luck, so the window holds about
+    m = 1 + window / horizon independent ones, and the highest of m is exceeded with (1 - q')^m: q' = 1 - (1 - q)^(1/m).
+    """
+    looks = 1.0 + max(0.0, window_s) / max(1.0, horizon_s)
+    return 1.0 - (1.0 - level) ** (1.0 / looks)
+
+
 def normal_quantile(level: float) -> float:
     """z of a normal distribution; the ends are capped, because a declared attainment may be 1."""
     return _NORMAL.inv_cdf(min(max(level, 1e-6), 1.0 - 1e-6))
