@@ -40,7 +40,7 @@ def looked_at_again(level: float, *, window_s: float, horizon_s: float) -> float
     m = 1 + window / horizon independent ones, and the highest of m is exceeded with (1 - q')^m: q' = 1 - (1 - q)^(1/m).
     """
     looks = 1.0 + max(0.0, window_s) / max(1.0, horizon_s)
-    return 1.0 - (1.0 - level) ** (1.0 / looks)
+    return float(1.0 - (1.0 - level) ** (1.0 / looks))
 
 
 def normal_quantile(level: float) -> float:
