@@ -220,8 +220,8 @@ SCENES: tuple[Scene, ...] = (
     Scene(
         scenario=3, name="m-large", build=partial(week, pool="m-large", mean_per_s=2.4),
         requests=1_450_000, ticks=5_040, tuned_on="azure-5", matched=False,
-        sentence="a week of ServeGen m-large, thinned to 2.4 requests/s: Qwen3-32B in FP8 on one L40S, with the settings "
-        "tuned on azure-5",
+        sentence="a week of ServeGen m-large, thinned to 2.4 requests/s: Qwen3-32B in FP8 on one L40S, with the "
+        "settings tuned on azure-5",
     ),
     Scene(
         scenario=3, name="m-small", build=partial(week, pool="m-small", mean_per_s=2.4),
@@ -234,7 +234,8 @@ SCENES: tuple[Scene, ...] = (
         sentence="Mooncake conversations, three copies, prefix reuse, 4 x H100, TTFT 30 s and TPOT 200 ms",
     ),
     Scene(
-        scenario=5, name="flash-crowd", build=flash, matched=False, requests=160_000, ticks=240, most_over_optimum=ROUGH,
+        scenario=5, name="flash-crowd", build=flash, requests=160_000, ticks=240, most_over_optimum=ROUGH,
+        matched=False,
         sentence="flash crowd: 18 to 90 requests/s within 60 s",
     ),
     Scene(
@@ -243,18 +244,21 @@ SCENES: tuple[Scene, ...] = (
     ),
     *(
         Scene(
-            scenario=7, name=f"spot-{market.name}", matched=market is MARKETS[0], build=partial(spot_market, market=market), requests=195_000,
+            scenario=7, name=f"spot-{market.name}", build=partial(spot_market, market=market), requests=195_000,
+            matched=market is MARKETS[0],
             ticks=480, most_over_optimum=ROUGH, tuned_on=None if market is MARKETS[0] else f"spot-{MARKETS[0].name}",
             sentence=f"{market.name} spot market for two hours ({market.sentence})",
         )
         for market in MARKETS
     ),
     Scene(
-        scenario=8, name="half-gone", build=half_gone, matched=False, requests=243_000, ticks=360, most_over_optimum=ROUGH,
+        scenario=8, name="half-gone", build=half_gone, requests=243_000, ticks=360, most_over_optimum=ROUGH,
+        matched=False,
         sentence="half of the reserved nodes gone for an hour, on-demand out of stock for 40 minutes",
     ),
     Scene(
-        scenario=9, name="three-fleets", build=three_fleets, matched=False, requests=367_000, ticks=240, most_over_optimum=None,
+        scenario=9, name="three-fleets", build=three_fleets, requests=367_000, ticks=240, most_over_optimum=None,
+        matched=False,
         sentence="three fleets with priorities 100, 50 and 0 on ten reserved and four on-demand nodes",
     ),
     Scene(
@@ -262,11 +266,13 @@ SCENES: tuple[Scene, ...] = (
         sentence="Prometheus silent for five minutes in a ramp from 12 to 72 requests/s",
     ),
     Scene(
-        scenario=11, name="prior-slow", build=partial(wrong_prior, factor=1.4), matched=False, requests=113_000, ticks=234,
+        scenario=11, name="prior-slow", build=partial(wrong_prior, factor=1.4), requests=113_000, ticks=234,
+        matched=False,
         most_over_optimum=ROUGH, sentence="every step takes 40 % longer than the prior says",
     ),
     Scene(
-        scenario=11, name="prior-fast", build=partial(wrong_prior, factor=0.6), matched=False, requests=260_000, ticks=234,
+        scenario=11, name="prior-fast", build=partial(wrong_prior, factor=0.6), requests=260_000, ticks=234,
+        matched=False,
         most_over_optimum=ROUGH, tuned_on="prior-slow", sentence="every step takes 40 % less than the prior says",
     ),
 )  # fmt: skip
