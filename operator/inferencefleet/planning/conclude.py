@@ -15,7 +15,7 @@ from inferencefleet.planning.hedge import risk_sentence
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.reshape import Step, reshape, victims
 from inferencefleet.planning.restrain import remember_size
-from inferencefleet.planning.rooms import Census
+from inferencefleet.planning.rooms import Census, Room
 
 
 def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetPlan:
@@ -29,7 +29,7 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
     # 2. One step towards it: up at once, down only when others serve.
     needed = max(min(total, placement.total), _short_of(placement, fleet))
-    steps = reshape(_with_probes(asked, placement, held), current(state), asked.counted, needed=needed)
+    steps = reshape(_with_probes(asked, placement, held, around), current(state), asked.counted, needed=needed)
 
     # 3. Why?
     spoken = tuple(step.verdict for step in steps.values() if step.verdict is not None)
@@ -65,18 +65,19 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:
-    """GPUs that another fleet gives up are free when its pods are gone, not before."""
+    """GPUs that another fleet gives up are free when its pods are gone, not before; nor are those of doomed nodes, whose
+    replicas are asked for again on top of what is placed."""
     now = current(asked.state)
     found = {}
     for room in asked.rooms:
-        wanted = placement.replicas.get(room.pool, 0)
+        wanted, there = placement.replicas.get(room.pool, 0), asked.counted[room.pool]
         free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-        most = wanted if free is None else free // room.sizing.shape.tensor_parallel
-        found[room.pool] = min(wanted, max(most, min(wanted, now.get(room.pool, 0))))
+        most = wanted if free is None else there.room_within(free // room.sizing.shape.tensor_parallel)
+        found[room.pool] = min(wanted, max(most, now.get(room.pool, 0) - there.doomed))
     return found
 
 
-def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int]) -> dict[str, int]:
+def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int], around: Surroundings) -> dict[str, int]:
     """One replica more in a pool that may deliver again, where it would take the place of a dearer one."""
     most = asked.state.fleet.scaling.max_replicas
     used = [room.dollars_per_request_per_s for room in asked.rooms if placement.replicas[room.pool] > 0]
@@ -84,16 +85,24 @@ def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int]) ->
     for room in asked.rooms:
         if not (room.probe and room.sizing.usable) or sum(found.values()) >= most:
             continue
+        if not _fits(asked, room, found[room.pool] + 1, around):
+            continue
         if _short_of(placement, asked.state.fleet) or room.dollars_per_request_per_s < max(used, default=0.0):
             found[room.pool] += 1
     return found
+
+
+def _fits(asked: Asked, room: Room, replicas: int, around: Surroundings) -> bool:
+    """Beside what others hold, others' probes among it, and what is on its way out here."""
+    free = around.ledger.free_for(asked.state.fleet.key, room.pool)
+    return free is None or replicas <= asked.counted[room.pool].room_within(free // room.sizing.shape.tensor_parallel)
 
 
 def _waits(placement: Placement, held: Mapping[str, int]) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(
             code=Reason.WAITING_FOR_GPUS,
-            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until other fleets have let go of its GPUs",
+            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until those that go have let go of its GPUs",
             before=wanted,
             after=held[pool],
         )

@@ -31,8 +31,9 @@ def alone(asked: Asked, around: Surroundings) -> Placement:
 def _offer(pool: str, asked: Sequence[Asked], takers: set[FleetKey], around: Surroundings) -> Offer | None:
     """A pool that all who may use it share. Its expected price is that of the fleet that loses most by interruptions:
     who starts slowly must not be lured in by one that starts fast."""
+    gpus = _left_for(asked, takers, pool, around)
     own = [
-        offer_of(room, around.pools[pool], each.terms, gpus=_left_for(takers, pool, around))
+        offer_of(room, around.pools[pool], each.terms, gpus=gpus)
         for each in asked
         for room in each.rooms
         if room.pool == pool
@@ -40,9 +41,19 @@ def _offer(pool: str, asked: Sequence[Asked], takers: set[FleetKey], around: Sur
     return max(own, key=lambda offer: (offer.marginal_price_per_gpu_hour, offer.start_cost_hours), default=None)
 
 
-def _left_for(takers: set[FleetKey], pool: str, around: Surroundings) -> int | None:
+def _left_for(asked: Sequence[Asked], takers: set[FleetKey], pool: str, around: Surroundings) -> int | None:
+    """GPUs that those who share the pool may hold in all, beside what is on its way out there."""
     limit = around.ledger.limits[pool]
     if limit is None:
         return None
     others = sum(gpus for (key, name), gpus in around.ledger.held.items() if name == pool and key not in takers)
-    return max(0, limit - others)
+    there = leaving = doomed = 0
+    for each in asked:
+        for room in each.rooms:
+            if room.pool == pool:
+                size, counted = room.sizing.shape.tensor_parallel, each.counted[pool]
+                doomed += size * counted.doomed
+                leaving += size * counted.terminating
+                there += size * (counted.alive - counted.doomed)
+    most = max(0, limit - others - doomed)
+    return max(most - leaving, min(most, there))

@@ -19,7 +19,8 @@ SPOT_LOVER = SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=1.0)
 
 
 def pools(**limits: int) -> list[Pool]:
-    return [state.pool for state in three_pools(**limits)]
+    """Nodes of one replica each: what a started node has left over is another story."""
+    return [replace(state.pool, gpus_per_node=2) for state in three_pools(**limits)]
 
 
 def a_world(rps: float = 10.0, fleet: Fleet | None = None, **limits: int) -> World:
