@@ -65,14 +65,15 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:
-    """GPUs that another fleet gives up are free when its pods are gone, not before."""
+    """GPUs that another fleet gives up are free when its pods are gone, not before. Nor are those of replicas on
+    nodes that go away: they are asked for on top of what is placed, as long as they serve."""
     now = current(asked.state)
     found = {}
     for room in asked.rooms:
-        wanted = placement.replicas.get(room.pool, 0)
+        wanted, doomed = placement.replicas.get(room.pool, 0), asked.counted[room.pool].doomed
         free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-        most = wanted if free is None else free // room.sizing.shape.tensor_parallel
-        found[room.pool] = min(wanted, max(most, min(wanted, now.get(room.pool, 0))))
+        most = wanted if free is None else free // room.sizing.shape.tensor_parallel - doomed
+        found[room.pool] = min(wanted, max(most, min(wanted, now.get(room.pool, 0) - doomed), 0))
     return found
 
 
