@@ -15,7 +15,7 @@ from inferencefleet.planning.hedge import risk_sentence
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.reshape import Step, reshape, victims
 from inferencefleet.planning.restrain import remember_size
-from inferencefleet.planning.rooms import Census
+from inferencefleet.planning.rooms import UNLIMITED, Census, Room
 
 
 def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetPlan:
@@ -29,7 +29,7 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
     # 2. One step towards it: up at once, down only when others serve.
     needed = max(min(total, placement.total), _short_of(placement, fleet))
-    steps = reshape(_with_probes(asked, placement, held), current(state), asked.counted, needed=needed)
+    steps = reshape(_with_probes(asked, placement, held, around), current(state), asked.counted, needed=needed)
 
     # 3. Why?
     spoken = tuple(step.verdict for step in steps.values() if step.verdict is not None)
@@ -65,25 +65,27 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:
-    """GPUs that another fleet gives up are free when its pods are gone, not before. Nor are those of replicas on
-    nodes that go away: they are asked for on top of what is placed, as long as they serve."""
-    now = current(asked.state)
-    found = {}
-    for room in asked.rooms:
-        wanted, doomed = placement.replicas.get(room.pool, 0), asked.counted[room.pool].doomed
-        free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-        most = wanted if free is None else free // room.sizing.shape.tensor_parallel - doomed
-        found[room.pool] = min(wanted, max(most, min(wanted, now.get(room.pool, 0) - doomed), 0))
-    return found
+    return {room.pool: min(placement.replicas.get(room.pool, 0), _reach(asked, room, around)) for room in asked.rooms}
 
 
-def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int]) -> dict[str, int]:
+def _reach(asked: Asked, room: Room, around: Surroundings) -> int:
+    """Replicas of the pool that can be had now. GPUs that another fleet gives up are free when its pods are gone, not
+    before; nor are those of own replicas that drain, or that are asked for on top because their nodes go away."""
+    counted, there = asked.counted[room.pool], current(asked.state).get(room.pool, 0)
+    free = around.ledger.free_for(asked.state.fleet.key, room.pool)
+    most = UNLIMITED if free is None else free // room.sizing.shape.tensor_parallel
+    return max(most - counted.doomed - counted.terminating, there - counted.doomed, 0)
+
+
+def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int], around: Surroundings) -> dict[str, int]:
     """One replica more in a pool that may deliver again, where it would take the place of a dearer one."""
     most = asked.state.fleet.scaling.max_replicas
     used = [room.dollars_per_request_per_s for room in asked.rooms if placement.replicas[room.pool] > 0]
     found = dict(held)
     for room in asked.rooms:
         if not (room.probe and room.sizing.usable) or sum(found.values()) >= most:
+            continue
+        if found[room.pool] >= _reach(asked, room, around):
             continue
         if _short_of(placement, asked.state.fleet) or room.dollars_per_request_per_s < max(used, default=0.0):
             found[room.pool] += 1
