@@ -15,7 +15,7 @@ from inferencefleet.planning.hedge import risk_sentence
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.reshape import Step, reshape, victims
 from inferencefleet.planning.restrain import remember_size
-from inferencefleet.planning.rooms import Census, Room
+from inferencefleet.planning.rooms import UNLIMITED, Census, Room
 
 
 def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetPlan:
@@ -65,16 +65,16 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:
-    """GPUs that another fleet gives up are free when its pods are gone, not before; nor are those of doomed nodes, whose
-    replicas are asked for again on top of what is placed."""
-    now = current(asked.state)
-    found = {}
-    for room in asked.rooms:
-        wanted, there = placement.replicas.get(room.pool, 0), asked.counted[room.pool]
-        free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-        most = wanted if free is None else there.room_within(free // room.sizing.shape.tensor_parallel)
-        found[room.pool] = min(wanted, max(most, now.get(room.pool, 0) - there.doomed))
-    return found
+    return {room.pool: min(placement.replicas.get(room.pool, 0), _reach(asked, room, around)) for room in asked.rooms}
+
+
+def _reach(asked: Asked, room: Room, around: Surroundings) -> int:
+    """Replicas of the pool that can be had now. GPUs that another fleet gives up are free when its pods are gone, not
+    before; nor are those of own replicas that drain, or that are asked for on top because their nodes go away."""
+    counted, there = asked.counted[room.pool], current(asked.state).get(room.pool, 0)
+    free = around.ledger.free_for(asked.state.fleet.key, room.pool)
+    most = UNLIMITED if free is None else counted.room_within(free // room.sizing.shape.tensor_parallel)
+    return max(most, there - counted.doomed, 0)
 
 
 def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int], around: Surroundings) -> dict[str, int]:
@@ -85,17 +85,11 @@ def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int], ar
     for room in asked.rooms:
         if not (room.probe and room.sizing.usable) or sum(found.values()) >= most:
             continue
-        if not _fits(asked, room, found[room.pool] + 1, around):
+        if found[room.pool] >= _reach(asked, room, around):
             continue
         if _short_of(placement, asked.state.fleet) or room.dollars_per_request_per_s < max(used, default=0.0):
             found[room.pool] += 1
     return found
-
-
-def _fits(asked: Asked, room: Room, replicas: int, around: Surroundings) -> bool:
-    """Beside what others hold, others' probes among it, and what is on its way out here."""
-    free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-    return free is None or replicas <= asked.counted[room.pool].room_within(free // room.sizing.shape.tensor_parallel)
 
 
 def _waits(placement: Placement, held: Mapping[str, int]) -> tuple[Verdict, ...]:

@@ -40,10 +40,17 @@ class Allowance:
         return bool(solver.getInfo().primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible))
 
 
+class QuietHighs(highspy.Highs):  # type: ignore[misc]  # HiGHS comes without types of its base class
+    """HiGHS says who it is as soon as callbacks are set up, and its constructor does that: before one could ask it to
+    be silent. Nothing here needs callbacks."""
+
+    def enableCallbacks(self) -> None:
+        self.silent()
+
+
 def quiet_solver(gap: float) -> Any:
     """HiGHS as it is used here: one thread, always the same way."""
-    solver = highspy.Highs()
-    solver.silent()
+    solver = QuietHighs()
     for option, value in (
         ("threads", 1),
         ("parallel", "off"),

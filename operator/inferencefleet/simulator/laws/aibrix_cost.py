@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import highspy
 
+from inferencefleet.planning.placement.solve import QuietHighs
 from inferencefleet.simulator.laws.common import (
     CLOCK_SLACK_S,
     Interval,
@@ -55,8 +56,7 @@ def cheapest_mix(offers: Mapping[str, Offer], rate: float, *, least: int) -> dic
     """Replicas by GPU type, at least `least` in all; None = they do not hold the rate together."""
     if not offers:
         return None
-    solver = highspy.Highs()
-    solver.silent()
+    solver = QuietHighs()
     solver.setOptionValue("threads", 1)
     names = sorted(offers)
     replicas = {
