@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from inferencefleet.domain.fleet import Fleet, Mode, Problem
+from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, Sizing
@@ -79,7 +79,10 @@ class Asked:
 
 def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked | FleetPlan:
     """What the fleet asks for; a plan that changes nothing when it cannot be planned. Pure."""
-    fleet, without = state.fleet, around.settings.without
+    without = around.settings.without
+    if Part.ROUTING in without:
+        state = replace(state, fleet=replace(state.fleet, routing=Routing.UNIFORM))
+    fleet = state.fleet
 
     # 0. Which pools may it use? Without any, or when physics says no, nothing changes and the plan says why.
     allowed, problems = usable_pools(fleet, around.pools)
