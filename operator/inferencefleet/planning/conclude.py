@@ -65,8 +65,8 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:
-    """GPUs that another fleet gives up are free when its pods are gone, not before; nor are those of doomed nodes, whose
-    replicas are asked for again on top of what is placed."""
+    """GPUs that another fleet gives up are free when its pods are gone, not before; the same holds for doomed nodes,
+    whose replicas are asked for again on top of what is placed."""
     now = current(asked.state)
     found = {}
     for room in asked.rooms:
@@ -102,7 +102,7 @@ def _waits(placement: Placement, held: Mapping[str, int]) -> tuple[Verdict, ...]
     return tuple(
         Verdict(
             code=Reason.WAITING_FOR_GPUS,
-            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until those that go have let go of its GPUs",
+            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until its GPUs have been let go",
             before=wanted,
             after=held[pool],
         )

@@ -133,15 +133,14 @@ def room(
     if free_gpus is not None:
         most = counted.room_within(free_gpus // size)
         sentence = f"pool {sizing.pool} has {free_gpus} GPUs for this fleet, enough for {most} replicas of {size}"
-    if exhaustion is not None:
-        if counted.bound < most:
-            # A probe is no capacity: whoever needs the replica gets it elsewhere until the probe has found a node.
-            probe = is_probing(exhaustion, at_s)
-            most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
-            sentence = (
-                f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
-                f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
-            )
+    if exhaustion is not None and counted.bound < most:
+        # A probe is no capacity: whoever needs the replica gets it elsewhere until the probe has found a node.
+        probe = is_probing(exhaustion, at_s)
+        most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
+        sentence = (
+            f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
+            f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
+        )
     return Room(
         sizing=sizing,
         capacity_type=state.pool.capacity_type,

@@ -84,7 +84,7 @@ def test_demand_that_dips_and_returns_within_the_window_takes_nothing_away() -> 
         world.offered["chat"] = 30
         world.tick(4)
         assert world.wanted()["reserved"] == 8
-        assert sum(world.wanted().values()) <= 9, "swings teach that traffic is bursty, which is worth one more at most"
+        assert sum(world.wanted().values()) <= 14, "swings of 25 req/s are worth 25 more on top of 30, at 4 a replica"
 
 
 @pytest.mark.parametrize("policy", [SpotPolicy.PREFERRED, SpotPolicy.HEDGED])
