@@ -18,12 +18,12 @@ NOTABLE_CHANGE = 0.02
 """Share of a capacity from which on a change is worth a step of its own."""
 PRECEDENCE: tuple[Reason, ...] = (
     Reason.METRICS_MISSING,
+    Reason.PRIORITY,
     Reason.NOT_ENOUGH_GPUS,
     Reason.BUDGET,
     Reason.REPLACING_DOOMED,
     Reason.MAX_REPLICAS,
     Reason.POOL_EXHAUSTED,
-    Reason.PRIORITY,
     Reason.WAITING_FOR_GPUS,
     Reason.WAITING_FOR_REPLACEMENT,
     Reason.RATE_LIMITED,
