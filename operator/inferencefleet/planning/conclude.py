@@ -96,7 +96,7 @@ def _waits(placement: Placement, held: Mapping[str, int]) -> tuple[Verdict, ...]
     return tuple(
         Verdict(
             code=Reason.WAITING_FOR_GPUS,
-            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until those that go have let go of its GPUs",
+            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until its GPUs have been let go",
             before=wanted,
             after=held[pool],
         )

@@ -52,7 +52,7 @@ class KubernetesClient:
         return await self._json("GET", resource.path(namespace, name))
 
     async def proxied(self, namespace: str, service: str, port: str, path: str) -> Json:
-        """What a Service answers through the API server: for who is outside the cluster. Needs get on services/proxy."""
+        """What a Service answers through the API server, for callers outside. Needs get on services/proxy."""
         return await self._json("GET", f"{SERVICES.path(namespace, f'{service}:{port}', 'proxy')}/{path}")
 
     async def list_page(
