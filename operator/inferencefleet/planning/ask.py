@@ -154,17 +154,22 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
 def offer_of(room: Room, state: PoolState, terms: Hedge, *, gpus: int | None) -> Offer:
     """The pool as placement sees it; `gpus` is what those who share it may hold in all."""
     pool = state.pool
-    own = terms.pools[pool.name]
-    reserved = room.capacity_type is CapacityType.RESERVED
+    price, start_cost_hours = expected_price(room, terms)
     return Offer(
         pool=pool.name,
         gpus=gpus,
         gpus_per_node=pool.gpus_per_node,
         price_per_gpu_hour=pool.price_per_gpu_hour,
-        marginal_price_per_gpu_hour=0.0 if reserved else own.price_per_gpu_hour,
+        marginal_price_per_gpu_hour=price,
         capacity_type=room.capacity_type,
-        start_cost_hours=own.start_cost_hours,
+        start_cost_hours=start_cost_hours,
     )
+
+
+def expected_price(room: Room, terms: Hedge) -> tuple[float, float]:
+    """(dollars of one GPU more for an hour, hours of its price that a start wastes); reserved is paid already."""
+    own = terms.pools[room.pool]
+    return 0.0 if room.capacity_type is CapacityType.RESERVED else own.price_per_gpu_hour, own.start_cost_hours
 
 
 def window_s(state: FleetState) -> float:

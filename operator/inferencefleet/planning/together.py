@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inferencefleet.domain.fleet import FleetKey
-from inferencefleet.planning.ask import Asked, Surroundings, offer_of
+from inferencefleet.planning.ask import Asked, Surroundings, expected_price, offer_of
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.placement import Joint, Offer, place_all
+from inferencefleet.planning.rooms import Room
 
 
 def together(asked: Sequence[Asked], around: Surroundings) -> Joint:
     """Where all acting fleets go; what the others hold (refused, broken, only watching) is not theirs to take."""
-    takers = {each.state.fleet.key for each in asked}
-    offers = [_offer(name, asked, takers, around) for name in sorted(around.pools)]
     return place_all(
-        [each.claim for each in asked],
-        [offer for offer in offers if offer is not None],
-        deadline_s=around.settings.placement_deadline_s,
+        [each.claim for each in asked], _offers(asked, around), deadline_s=around.settings.placement_deadline_s
     )
 
 
@@ -28,21 +24,31 @@ def alone(asked: Asked, around: Surroundings) -> Placement:
     return joint.placements[asked.state.fleet.key]
 
 
-def _offer(pool: str, asked: Sequence[Asked], takers: set[FleetKey], around: Surroundings) -> Offer | None:
-    """A pool that all who may use it share. Its expected price is that of the fleet that loses most by interruptions:
+def _offers(asked: Sequence[Asked], around: Surroundings) -> list[Offer]:
+    """Pools that all who may use them share. The expected price is that of the fleet that loses most by interruptions:
     who starts slowly must not be lured in by one that starts fast."""
-    own = [
-        offer_of(room, around.pools[pool], each.terms, gpus=_left_for(takers, pool, around))
-        for each in asked
-        for room in each.rooms
-        if room.pool == pool
+    dearest: dict[str, tuple[tuple[float, float], Room, Asked]] = {}
+    for each in asked:
+        for room in each.rooms:
+            price = expected_price(room, each.terms)
+            known = dearest.get(room.pool)
+            if known is None or price > known[0]:
+                dearest[room.pool] = (price, room, each)
+    left = _left(asked, around)
+    return [
+        offer_of(room, around.pools[pool], each.terms, gpus=left[pool])
+        for pool, (_, room, each) in sorted(dearest.items())
     ]
-    return max(own, key=lambda offer: (offer.marginal_price_per_gpu_hour, offer.start_cost_hours), default=None)
 
 
-def _left_for(takers: set[FleetKey], pool: str, around: Surroundings) -> int | None:
-    limit = around.ledger.limits[pool]
-    if limit is None:
-        return None
-    others = sum(gpus for (key, name), gpus in around.ledger.held.items() if name == pool and key not in takers)
-    return max(0, limit - others)
+def _left(asked: Sequence[Asked], around: Surroundings) -> dict[str, int | None]:
+    """GPUs of each pool that these fleets may hold in all; None = no limit."""
+    takers = {each.state.fleet.key for each in asked}
+    others: dict[str, int] = {}
+    for (key, pool), gpus in around.ledger.held.items():
+        if key not in takers:
+            others[pool] = others.get(pool, 0) + gpus
+    return {
+        pool: None if limit is None else max(0, limit - others.get(pool, 0))
+        for pool, limit in around.ledger.limits.items()
+    }
