@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.fleet import Fleet, Mode, Problem
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
@@ -117,7 +118,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     }
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
     following = _next_room(rooms, counted)
-    cold_s = {room.pool: _cold_start_s(room, rooms, state, around) for room in rooms}
+    cold_s = _cold_starts_s(rooms, state, around)
     horizon_s = fleet.scaling.horizon_s
     if horizon_s is None:
         horizon_s = cold_s[following.pool] + around.settings.period_s
@@ -237,14 +238,21 @@ def _next_room(rooms: Sequence[Room], counted: Mapping[str, Census]) -> Room:
     return next((room for room in order if counted[room.pool].bound < room.most), order[0])
 
 
-def _cold_start_s(room: Room, rooms: Sequence[Room], state: FleetState, around: Surroundings) -> float:
-    return expected_cold_start_s(
-        around.pools[room.pool],
-        state.replicas,
-        room.sizing.shape,
-        starting_s=around.settings.starting_s,
-        alike={other.pool for other in rooms if other.sizing.shape == room.sizing.shape},
-    )
+def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:
+    """By pool."""
+    alike: dict[ReplicaShape, set[str]] = {}
+    for room in rooms:
+        alike.setdefault(room.sizing.shape, set()).add(room.pool)
+    return {
+        room.pool: expected_cold_start_s(
+            around.pools[room.pool],
+            state.replicas,
+            room.sizing.shape,
+            starting_s=around.settings.starting_s,
+            alike=alike[room.sizing.shape],
+        )
+        for room in rooms
+    }
 
 
 def _quantile(fleet: Fleet, rooms: Sequence[Room]) -> float:
