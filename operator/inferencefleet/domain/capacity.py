@@ -52,6 +52,10 @@ class ReplicaShape:
     speculation: Speculation | None = None
     """None = one token for each sequence and step."""
 
+    def __hash__(self) -> int:
+        """By names: capacities are looked up by shape all the time, and a model has many layers to go through."""
+        return hash((self.model.id, self.gpu.name, self.tensor_parallel, self.weights, self.kv_cache))
+
     def __str__(self) -> str:
         return f"{self.model.id} {self.weights} on {self.tensor_parallel} x {self.gpu.name}"
 

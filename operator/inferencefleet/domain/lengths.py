@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 Tokens = NDArray[np.float64]
 
 
+class _Answered:
+    """A place for what `content` has answered; no field, so that it is neither copied nor saved."""
+
+    __slots__ = ("_content",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LengthMix:
+class LengthMix(_Answered):
     """Equally likely requests: entry i of both arrays is one request. Shapes (n,), tokens, n >= 1."""
 
     prompt_tokens: Tokens
@@ -40,7 +46,11 @@ class LengthMix:
 
     def content(self) -> bytes:
         """The same for two mixes exactly when they hold the same requests in the same order; where from is ignored."""
+        known: bytes | None = getattr(self, "_content", None)
+        if known is not None:
+            return known
         digest = blake2b(repr(self.prefix_hit_ratio).encode(), digest_size=16)
         digest.update(self.prompt_tokens.tobytes())
         digest.update(self.output_tokens.tobytes())
+        object.__setattr__(self, "_content", digest.digest())
         return digest.digest()

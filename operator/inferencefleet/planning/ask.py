@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
@@ -121,7 +122,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         for pool in pools
     }
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
-    cold_s = {room.pool: _cold_start_s(room, rooms, state, around) for room in rooms}
+    cold_s = _cold_starts_s(rooms, state, around)
     horizon_s = fleet.scaling.horizon_s
     if horizon_s is None:
         horizon_s = _reach_s(rooms, cold_s, demand.arrivals_per_s) + around.settings.period_s
@@ -160,17 +161,22 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
 def offer_of(room: Room, state: PoolState, terms: Hedge, *, gpus: int | None) -> Offer:
     """The pool as placement sees it; `gpus` is what those who share it may hold in all."""
     pool = state.pool
-    own = terms.pools[pool.name]
-    reserved = room.capacity_type is CapacityType.RESERVED
+    price, start_cost_hours = expected_price(room, terms)
     return Offer(
         pool=pool.name,
         gpus=gpus,
         gpus_per_node=pool.gpus_per_node,
         price_per_gpu_hour=pool.price_per_gpu_hour,
-        marginal_price_per_gpu_hour=0.0 if reserved else own.price_per_gpu_hour,
+        marginal_price_per_gpu_hour=price,
         capacity_type=room.capacity_type,
-        start_cost_hours=own.start_cost_hours,
+        start_cost_hours=start_cost_hours,
     )
+
+
+def expected_price(room: Room, terms: Hedge) -> tuple[float, float]:
+    """(dollars of one GPU more for an hour, hours of its price that a start wastes); reserved is paid already."""
+    own = terms.pools[room.pool]
+    return 0.0 if room.capacity_type is CapacityType.RESERVED else own.price_per_gpu_hour, own.start_cost_hours
 
 
 def window_s(state: FleetState) -> float:
@@ -246,14 +252,21 @@ def _reach_s(rooms: Sequence[Room], cold_s: Mapping[str, float], arrivals_per_s:
     return reach_s or max(cold_s.values())
 
 
-def _cold_start_s(room: Room, rooms: Sequence[Room], state: FleetState, around: Surroundings) -> float:
-    return expected_cold_start_s(
-        around.pools[room.pool],
-        state.replicas,
-        room.sizing.shape,
-        starting_s=around.settings.starting_s,
-        alike={other.pool for other in rooms if other.sizing.shape == room.sizing.shape},
-    )
+def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:
+    """By pool."""
+    alike: dict[ReplicaShape, set[str]] = {}
+    for room in rooms:
+        alike.setdefault(room.sizing.shape, set()).add(room.pool)
+    return {
+        room.pool: expected_cold_start_s(
+            around.pools[room.pool],
+            state.replicas,
+            room.sizing.shape,
+            starting_s=around.settings.starting_s,
+            alike=alike[room.sizing.shape],
+        )
+        for room in rooms
+    }
 
 
 def _quantile(fleet: Fleet, rooms: Sequence[Room]) -> float:

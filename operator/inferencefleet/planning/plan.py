@@ -58,7 +58,8 @@ def plan(snapshot: Snapshot) -> Plan:
     # 6. What is left of every pool?
     fleets = tuple(decided[state.fleet.key] for state in snapshot.fleets)
     outlooks = tuple(
-        _outlook(snapshot, around, name, joint.worth_per_gpu_hour.get(name, 0.0)) for name in sorted(pools)
+        _outlook(snapshot, around, name, witnesses.get(name, ()), joint.worth_per_gpu_hour.get(name, 0.0))
+        for name in sorted(pools)
     )
     return Plan(
         at_s=snapshot.at_s,
@@ -163,13 +164,12 @@ def _hold_planned(ledger: Ledger, decided: FleetPlan, replicas: Iterable[Replica
         ledger.hold(decided.key, pool.pool, max(gpus, occupied.get(pool.pool, 0)))
 
 
-def _outlook(snapshot: Snapshot, around: Surroundings, name: str, worth_per_gpu_hour: float) -> PoolOutlook:
+def _outlook(
+    snapshot: Snapshot, around: Surroundings, name: str, mine: Iterable[Replica], worth_per_gpu_hour: float
+) -> PoolOutlook:
+    """`mine`: replicas of all fleets there."""
     state = around.pools[name]
-    bound = sum(
-        replica.tensor_parallel
-        for _, replica in _all_replicas(snapshot)
-        if replica.pool == name and replica.node is not None
-    )
+    bound = sum(replica.tensor_parallel for replica in mine if replica.node is not None)
     planned = around.ledger.total(name)
     used = bound + state.gpus_used_by_others
     limit = "no limit" if state.pool.max_gpus is None else f"limit {state.pool.max_gpus}"

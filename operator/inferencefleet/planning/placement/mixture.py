@@ -114,6 +114,8 @@ class Search:
     """Empty when nothing is better."""
     _rows: list[tuple[float, float, int, int, bool, int]] = field(default_factory=list)
     """(dollars of a replica, its requests/s, room, option, on spot, bit of its speed)."""
+    _paying: list[list[_Paying]] = field(default_factory=list)
+    """By row, from there on: those that cost less than what they serve is worth."""
     _steps: int = 0
 
     def run(self) -> float:
@@ -139,9 +141,15 @@ class Search:
                 bit = bits.setdefault(option.speed, 1 << len(bits))
                 self._rows.append((each, option.speed * MIXED_SHARE, room, i, option.spot, bit))
         missing = self.need - served
-        bound = dollars + self._cut(0, missing, 0)
+        price = self.question.price
+        paying = [(each, serves, room, bit) for each, serves, room, _, _, bit in self._rows if each < price * serves]
+        bound = dollars + _cut(paying, missing, 0, price)
         if bound >= self.least:
             return bound
+        self._paying = [
+            [(each, serves, room, bit) for each, serves, room, _, _, bit in self._rows[index:] if each < price * serves]
+            for index in range(len(self._rows) + 1)
+        ]
         self._descend(0, missing, dollars, spot_left, sum(counts), counts, 0)
         return max(bound, self.least * (1.0 - CLOSE)) if self._steps <= MOST_STEPS else bound
 
@@ -152,51 +160,58 @@ class Search:
         )
         return self.least - self.question.price * (max(0.0, self.need - served) - max(0.0, need - served))
 
-    def _cut(self, index: int, missing: float, closed: int) -> float:
-        """Dollars of covering the rest if replicas could be cut."""
-        dollars, price = 0.0, self.question.price
-        for each, serves, room, _, _, bit in self._rows[index:]:
-            if missing <= 1e-12:
-                return dollars
-            if closed & bit or each >= price * serves:
-                continue
-            part = missing / serves
-            if part <= room:
-                return dollars + part * each
-            dollars += room * each
-            missing -= room * serves
-        return dollars + price * missing if missing > 0 else dollars
-
     def _descend(
         self, index: int, missing: float, dollars: float, spot_left: int, total: int, counts: list[int], closed: int
     ) -> None:
-        while index < len(self._rows) and closed & self._rows[index][5]:
+        rows, question = self._rows, self.question
+        while index < len(rows) and closed & rows[index][5]:
             index += 1
         self._steps += 1
-        case = self.question.case
+        case, price = question.case, question.price
         below = max(0, case.floor - total)
-        if (missing <= 1e-9 and below == 0) or index == len(self._rows):
-            short = max(missing, LEAST_REMAINDER * self.question.mode.unit) if missing > 1e-9 else 0.0
-            end = dollars + self.question.price * short + self.question.floor_price * below
+        if (missing <= 1e-9 and below == 0) or index == len(rows):
+            short = max(missing, LEAST_REMAINDER * question.mode.unit) if missing > 1e-9 else 0.0
+            end = dollars + price * short + question.floor_price * below
             if end < self.least - 1e-9:
                 self.best, self.least = list(counts), end
             return
         if self._steps > MOST_STEPS:
             return
-        each, serves, room, i, spot, bit = self._rows[index]
+        each, serves, room, i, spot, bit = rows[index]
         most = min(room, max(math.ceil(min(missing / serves, 1e9) - 1e-9), below), case.ceiling - total)
         full = min(room, spot_left) if spot else room
         most = min(most, full)
         whole = int(missing / serves) if missing > 0 else 0
+        paying, enough = self._paying[index + 1], self.least * (1.0 - CLOSE)
         for take in range(max(0, most), -1, -1):
-            rest = missing - take * serves
+            rest, paid = missing - take * serves, dollars + take * each
             after = closed if take == full else closed | bit
-            if dollars + take * each + self._cut(index + 1, rest, after) >= self.least * (1.0 - CLOSE):
+            # With nothing missing there is nothing to cut: most of the answers, without the call.
+            if (paid if rest <= 0 else paid + _cut(paying, rest, after, price)) >= enough:
                 if take <= whole and below == 0:
                     return
                 continue
             counts[i] += take
-            self._descend(
-                index + 1, rest, dollars + take * each, spot_left - (take if spot else 0), total + take, counts, after
-            )
+            self._descend(index + 1, rest, paid, spot_left - (take if spot else 0), total + take, counts, after)
             counts[i] -= take
+            enough = self.least * (1.0 - CLOSE)
+
+
+_Paying = tuple[float, float, int, int]
+"""(dollars of a replica, its requests/s, room, bit of its speed) of a row that is cheaper than what it serves."""
+
+
+def _cut(rows: Sequence[_Paying], missing: float, closed: int, price: float) -> float:
+    """Dollars of covering what is missing if replicas could be cut."""
+    dollars = 0.0
+    for each, serves, room, bit in rows:
+        if missing <= 1e-12:
+            return dollars
+        if closed & bit:
+            continue
+        part = missing / serves
+        if part <= room:
+            return dollars + part * each
+        dollars += room * each
+        missing -= room * serves
+    return dollars + price * missing if missing > 0 else dollars
