@@ -255,17 +255,17 @@ def _reach_s(rooms: Sequence[Room], cold_s: Mapping[str, float], arrivals_per_s:
 def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:
     """By pool."""
     alike: dict[ReplicaShape, set[str]] = {}
-    for room in rooms:
-        alike.setdefault(room.sizing.shape, set()).add(room.pool)
+    for one in rooms:
+        alike.setdefault(one.sizing.shape, set()).add(one.pool)
     return {
-        room.pool: expected_cold_start_s(
-            around.pools[room.pool],
+        one.pool: expected_cold_start_s(
+            around.pools[one.pool],
             state.replicas,
-            room.sizing.shape,
+            one.sizing.shape,
             starting_s=around.settings.starting_s,
-            alike=alike[room.sizing.shape],
+            alike=alike[one.sizing.shape],
         )
-        for room in rooms
+        for one in rooms
     }
 
 
