@@ -26,6 +26,9 @@ PRIOR_FORECASTS = 10.0
 """Losses are drawn to their mean as by so many forecasts: a single surprise must not decide."""
 SHARPNESS = 16.0
 """A way with a tenth more loss than the best has a fifth of its say, one with a third more a hundredth."""
+MOST_DOUBT = 0.25
+"""Share of the level that a way is doubted by at most: traffic that jumps up and down between two levels must not teach
+to expect ever higher ones."""
 STRETCH_STEP = 0.05
 """Adaptive conformal prediction (Gibbs and Candes 2021): a forecast that was broken widens the next by so much."""
 STRETCH_RANGE = (math.log(0.5), math.log(4.0))
@@ -125,7 +128,7 @@ def guesses(
         learnt = skill.drifts[way] if skill.drifts else 0.0
         drift = max(0.0, (learnt + PRIOR_FORECASTS * PRIOR_DRIFT) / (weight + PRIOR_FORECASTS))
         size = max(now_per_s, location)
-        deviation = math.sqrt(noise**2 + drift * horizon_s * size**2)
+        deviation = math.sqrt(noise**2 + min(drift * horizon_s, MOST_DOUBT**2) * size**2)
         found.append(Guess(location_per_s=max(0.0, location), deviation_per_s=deviation))
     return tuple(found)
 
