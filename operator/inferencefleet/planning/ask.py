@@ -241,17 +241,17 @@ def _next_room(rooms: Sequence[Room], counted: Mapping[str, Census]) -> Room:
 def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:
     """By pool."""
     alike: dict[ReplicaShape, set[str]] = {}
-    for room in rooms:
-        alike.setdefault(room.sizing.shape, set()).add(room.pool)
+    for each in rooms:
+        alike.setdefault(each.sizing.shape, set()).add(each.pool)
     return {
-        room.pool: expected_cold_start_s(
-            around.pools[room.pool],
+        each.pool: expected_cold_start_s(
+            around.pools[each.pool],
             state.replicas,
-            room.sizing.shape,
+            each.sizing.shape,
             starting_s=around.settings.starting_s,
-            alike=alike[room.sizing.shape],
+            alike=alike[each.sizing.shape],
         )
-        for room in rooms
+        for each in rooms
     }
 
 
