@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -134,6 +135,8 @@ def a_histogram(value: float, total: float = 1000.0) -> Histogram:
 def metrics(
     *, rps: float, waiting: float = 0.0, growth: float = 0.0, engines: int = 1, **overrides: Any
 ) -> FleetMetrics:
+    """What a fleet reports in which every request that is in the system and does not wait has its first token."""
+    begun = 60.0 * (rps + (growth if math.isfinite(growth) else 0.0))
     values: dict[str, Any] = {
         "at_s": NOW_S - 2,
         "window_s": 60.0,
@@ -145,7 +148,7 @@ def metrics(
         "completions_per_s": rps,
         "in_system_growth_per_s": growth,
         "output_tokens_per_s": rps * 211,
-        "ttft_s": a_histogram(0.3),
+        "ttft_s": a_histogram(0.3, max(0.0, begun)),
         "itl_s": a_histogram(0.03),
         "ttft_long_s": a_histogram(0.3),
         "itl_long_s": a_histogram(0.03),

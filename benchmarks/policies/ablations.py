@@ -1,46 +1,41 @@
-"""Our planner with one part off: what each part is worth is what is lost without it.
-
-A part is a switch of `PlannerSettings` of this name; the planner says which it has.
-"""
+"""Our planner with one part off: what each part is worth is what is lost without it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
-from inferencefleet.domain.snapshot import PlannerSettings, Snapshot
+from inferencefleet.domain.snapshot import Part, Snapshot
 
-PREFIX = "ours-"
+PREFIX = "ours-no-"
 PARTS = {
-    "no_forecast": "no look ahead: what arrives now is what is planned for",
-    "no_distribution": "mean lengths instead of their distribution",
-    "no_calibration": "capacity by the prior, whatever engines teach",
-    "no_hedge": "no spare for spot nodes that are taken back",
-    "no_routing_term": "every router is taken for a perfect one",
+    Part.FORECAST: "no look ahead: what arrives now, with its noise, is what is planned for",
+    Part.DISTRIBUTION: "mean lengths instead of their distribution",
+    Part.CALIBRATION: "capacity by the prior, whatever engines teach",
+    Part.HEDGE: "no spare for spot nodes that are taken back",
+    Part.ROUTING: "every router is taken for an even spread, and prefix hits for the same at every size",
 }
 Amend = Callable[[Snapshot], Snapshot]
 
 
-def offered() -> tuple[str, ...]:
-    """The parts that this planner can switch off."""
-    known = {field.name for field in fields(PlannerSettings)}
-    return tuple(part for part in PARTS if part in known)
+def offered() -> tuple[Part, ...]:
+    """The parts that this planner can leave out."""
+    return tuple(PARTS)
 
 
-def policy_name(part: str) -> str:
-    return PREFIX + part.replace("_", "-")
+def policy_name(part: Part) -> str:
+    return PREFIX + part
 
 
 def amendment(policy: str) -> Amend:
     """What changes every snapshot before the planner sees it."""
-    part = policy.removeprefix(PREFIX).replace("-", "_")
-    if part not in offered():
+    name = policy.removeprefix(PREFIX)
+    if name not in set(Part):
         raise ValueError(
-            f"--policy {policy}: the planner has no switch {part!r}; it offers "
-            f"{', '.join(map(policy_name, offered())) or 'none'}"
+            f"--policy {policy}: the planner has no part {name!r}; it offers {', '.join(map(policy_name, offered()))}"
         )
 
     def without(snapshot: Snapshot) -> Snapshot:
-        return replace(snapshot, settings=replace(snapshot.settings, **{part: True}))
+        return replace(snapshot, settings=replace(snapshot.settings, without=frozenset({Part(name)})))
 
     return without

@@ -74,7 +74,7 @@ def week(seed: int, options: Options, *, pool: str, mean_per_s: float) -> Stage:
     )
     cast = actor(WEEKLY, traffic, pools, seed, per_replica=WEEKLY_PER_REPLICA)
     return Stage(
-        name=pool, fleets=(cast,), pools=pools, duration_s=lasts_s, period_s=60.0, scrape_s=60.0, rate_window_s=120.0
+        name=pool, fleets=(cast,), pools=pools, duration_s=lasts_s, period_s=120.0, scrape_s=60.0, rate_window_s=120.0
     )
 
 
@@ -115,7 +115,7 @@ def drift(seed: int, options: Options) -> Stage:
 
 
 def spot_market(seed: int, options: Options, *, market: Market) -> Stage:
-    lasts_s = options.shortened(3 * 3600.0)
+    lasts_s = options.shortened(2 * 3600.0)
     chance = np.random.default_rng(seed)
     phase = chance.uniform(0, 2 * math.pi)
     steps = [
@@ -219,53 +219,60 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene(
         scenario=3, name="m-large", build=partial(week, pool="m-large", mean_per_s=2.4),
-        requests=1_450_000, ticks=10_080, tuning_share=1 / 7, matched=False,
-        sentence="a week of ServeGen m-large, thinned to 2.4 requests/s: Qwen3-32B in FP8 on one L40S",
+        requests=1_450_000, ticks=5_040, tuned_on="azure-5", matched=False,
+        sentence="a week of ServeGen m-large, thinned to 2.4 requests/s: Qwen3-32B in FP8 on one L40S, with the "
+        "settings tuned on azure-5",
     ),
     Scene(
         scenario=3, name="m-small", build=partial(week, pool="m-small", mean_per_s=2.4),
-        requests=1_450_000, ticks=10_080, tuned_on="m-large", matched=False,
-        sentence="a week of the rates of ServeGen m-small with the lengths of m-large, and the settings tuned on "
-        "m-large (its own requests are so short that one replica would do)",
+        requests=1_450_000, ticks=5_040, tuned_on="azure-5", matched=False,
+        sentence="a week of the rates of ServeGen m-small with the lengths of m-large, tuned on azure-5 "
+        "(its own requests are so short that one replica would do)",
     ),
     Scene(
-        scenario=4, name="mooncake", build=mooncake, requests=36_000, ticks=236,
+        scenario=4, name="mooncake", build=mooncake, matched=False, requests=36_000, ticks=236,
         sentence="Mooncake conversations, three copies, prefix reuse, 4 x H100, TTFT 30 s and TPOT 200 ms",
     ),
     Scene(
         scenario=5, name="flash-crowd", build=flash, requests=160_000, ticks=240, most_over_optimum=ROUGH,
+        matched=False,
         sentence="flash crowd: 18 to 90 requests/s within 60 s",
     ),
     Scene(
-        scenario=6, name="length-drift", build=drift, requests=90_000, ticks=240,
+        scenario=6, name="length-drift", build=drift, matched=False, requests=90_000, ticks=240,
         sentence="prompts grow to four times their length within 40 minutes at 25 requests/s",
     ),
     *(
         Scene(
-            scenario=7, name=f"spot-{market.name}", build=partial(spot_market, market=market), requests=292_000,
-            ticks=720, most_over_optimum=ROUGH, tuned_on=None if market is MARKETS[0] else f"spot-{MARKETS[0].name}",
-            sentence=f"{market.name} spot market for three hours ({market.sentence})",
+            scenario=7, name=f"spot-{market.name}", build=partial(spot_market, market=market), requests=195_000,
+            matched=market is MARKETS[0],
+            ticks=480, most_over_optimum=ROUGH, tuned_on=None if market is MARKETS[0] else f"spot-{MARKETS[0].name}",
+            sentence=f"{market.name} spot market for two hours ({market.sentence})",
         )
         for market in MARKETS
     ),
     Scene(
         scenario=8, name="half-gone", build=half_gone, requests=243_000, ticks=360, most_over_optimum=ROUGH,
+        matched=False,
         sentence="half of the reserved nodes gone for an hour, on-demand out of stock for 40 minutes",
     ),
     Scene(
         scenario=9, name="three-fleets", build=three_fleets, requests=367_000, ticks=240, most_over_optimum=None,
+        matched=False,
         sentence="three fleets with priorities 100, 50 and 0 on ten reserved and four on-demand nodes",
     ),
     Scene(
-        scenario=10, name="blind", build=blind, requests=180_000, ticks=240, most_over_optimum=ROUGH,
+        scenario=10, name="blind", build=blind, matched=False, requests=180_000, ticks=240, most_over_optimum=ROUGH,
         sentence="Prometheus silent for five minutes in a ramp from 12 to 72 requests/s",
     ),
     Scene(
         scenario=11, name="prior-slow", build=partial(wrong_prior, factor=1.4), requests=113_000, ticks=234,
+        matched=False,
         most_over_optimum=ROUGH, sentence="every step takes 40 % longer than the prior says",
     ),
     Scene(
         scenario=11, name="prior-fast", build=partial(wrong_prior, factor=0.6), requests=260_000, ticks=234,
+        matched=False,
         most_over_optimum=ROUGH, tuned_on="prior-slow", sentence="every step takes 40 % less than the prior says",
     ),
 )  # fmt: skip

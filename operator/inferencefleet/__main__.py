@@ -76,8 +76,13 @@ async def run(settings: Settings, catalogue: Catalogue, stop: asyncio.Event) -> 
         telemetry=telemetry,
         period_s=settings.period_seconds,
     )
+    ticking = loop
     server = TelemetryServer(
-        telemetry, settings.metrics_host, settings.metrics_port, stall_s=STALLED_PERIODS * settings.period_seconds
+        telemetry,
+        settings.metrics_host,
+        settings.metrics_port,
+        stall_s=STALLED_PERIODS * settings.period_seconds,
+        snapshot=lambda: ticking.last,
     )
     port = await server.start()
     log.info("metrics and health on port %d", port)

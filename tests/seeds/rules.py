@@ -11,7 +11,7 @@ from inferencefleet.api.flags import OWNED_FLAGS
 from inferencefleet.api.fleet_v1alpha1 import ScalingBlock
 from inferencefleet.catalog import gpu
 from inferencefleet.domain.capacity import EngineLimits, ReplicaCapacity, Speculation
-from inferencefleet.domain.fleet import USUAL_UTILISATION, Routing, ScalingTerms, SpotPolicy, SpotTerms
+from inferencefleet.domain.fleet import AWARE_UTILISATION, EVEN_UTILISATION, ScalingTerms, SpotPolicy, SpotTerms
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
@@ -21,6 +21,7 @@ from inferencefleet.physics.lengths import lognormal_mix
 from inferencefleet.physics.quick import model_flops_utilisation
 from inferencefleet.physics.speculation import LEAST_ACCEPTANCE, MOST_CONCURRENT, warnings
 from inferencefleet.physics.tensor_parallel import Question, choose
+from tests.builders import a_fleet
 from tests.seeds.shapes import BF16, FP8, LLAMA_8B, LLAMA_70B, fixed, shape
 
 
@@ -78,12 +79,16 @@ RULES: tuple[Rule, ...] = (
     Rule(
         rule="Plan at a utilisation of 0.7",
         source="S2",
-        stance=Stance.USED,
+        stance=Stance.OTHERWISE,
         ours=(
-            "Default of spec.scaling.headroom behind an even spread; on top of it capacity is lowered by its own "
-            "uncertainty."
+            f"Measured: 99 of 100 requests keep the SLO up to {EVEN_UTILISATION:g} of capacity behind an even spread, "
+            f"and up to {AWARE_UTILISATION:g} behind a router that knows loads and has many replicas. On top of it "
+            "capacity is lowered by its own uncertainty. spec.scaling.headroom: 0.7 gives S2's rule."
         ),
-        check=lambda: USUAL_UTILISATION[Routing.UNIFORM] == 0.7,
+        check=lambda: (
+            0.7 < EVEN_UTILISATION < AWARE_UTILISATION
+            and a_fleet(scaling=ScalingTerms(headroom=0.7)).utilisation_of(8) == 0.7
+        ),
     ),
     Rule(
         rule="KV cache 80-90 % used; below 60 % over-provisioned; above 95 % requests are dropped",

@@ -18,7 +18,15 @@ from inferencefleet.api.base import (
     rules,
     unless_set,
 )
-from inferencefleet.domain.fleet import FallbackBehavior, Mode, RateSelect, RateUnit
+from inferencefleet.domain.fleet import (
+    AWARE_UTILISATION,
+    EVEN_UTILISATION,
+    LONE_LOSS,
+    FallbackBehavior,
+    Mode,
+    RateSelect,
+    RateUnit,
+)
 
 
 class PolicyBlock(ApiModel):
@@ -135,9 +143,10 @@ class ScalingBlock(ApiModel):
         ge=0.1,
         le=1,
         description="Planned utilisation: the share of a replica's capacity, 0.1 to 1, that the plan counts on; the "
-        "rest absorbs bursts. Lower is safer and dearer. Default: by routing, 0.7 for Uniform and 0.76 for LoadAware "
-        "and PrefixAware, whose tails are shorter. Bursty traffic needs no lower value: how far it swings is part of "
-        "the demand that is planned for.",
+        "rest absorbs bursts. Lower is safer and dearer. Default: by routing, "
+        f"{EVEN_UTILISATION:g} for Uniform and {AWARE_UTILISATION:g} - {LONE_LOSS:g} / replicas for LoadAware and "
+        "PrefixAware, which have more to choose from the more replicas there are. Bursty traffic needs no lower value: "
+        "how far it swings is part of the demand that is planned for.",
     )
     horizon: AutoOrDuration = Field(
         "auto",

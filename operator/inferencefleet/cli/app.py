@@ -14,12 +14,16 @@ COMMANDS = {
     "fit": "Which GPUs and weight formats hold a model, and the KV cache room that is left.",
     "size": "What one replica can do, and how many a request rate needs.",
     "recommend": "GPU, tensor parallelism and format, ranked by dollars at the objectives.",
-    "explain": "Why a live fleet is as large as it is, recomputed from its status.",
+    "why": "Why a live fleet is as large as it is, in ten lines, and what would change that.",
+    "explain": "The same at length, and every number recomputed from its status.",
+    "snapshot": "What the operator saw at its latest tick, saved for what-if.",
+    "what-if": "Plan a saved snapshot again with something changed, and show the difference.",
+    "simulate": "Replay a trace on fleets and pools under our planner or a peer's control law.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are modules `inferencefleet.cli.<name>.command`."""
+    """A group whose commands are modules `inferencefleet.cli.<name without dashes>.command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -27,7 +31,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"inferencefleet.cli.{cmd_name}.command").command
+        package = cmd_name.replace("-", "")
+        command: click.Command = import_module(f"inferencefleet.cli.{package}.command").command
         return command
 
     def resolve_command(
@@ -63,8 +68,8 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 def fleet() -> None:
     """Size vLLM fleets from physics and prices.
 
-    Works without a cluster; only explain may ask one. Figures are planning estimates before the first measurement,
-    not a load test: every answer says how sure it is.
+    Works without a cluster; only why, explain and snapshot ask one. Figures are planning estimates before the first
+    measurement, not a load test: every answer says how sure it is.
     """
 
 

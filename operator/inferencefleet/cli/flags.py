@@ -111,7 +111,7 @@ class SloText(click.ParamType[Slo]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Slo:
         if isinstance(value, Slo):
             return value
-        parts = str(value).strip().lower().split(":")
+        parts = str(value).strip().lower().replace("=", ":").split(":")
         if len(parts) != 3:
             self.fail(f"{value!r}: write metric:percentile:target, for example ttft:p95:2s or itl:p99:80ms", param, ctx)
         metric = OneOf(SloMetric, "metric").convert(parts[0], param, ctx)

@@ -10,6 +10,7 @@ import click
 
 from inferencefleet.cli.flags import FORMATS, KV_FORMATS, PERCENTILES, Above, Duration, Listed, SloText, TensorParallel
 from inferencefleet.cli.workload import Asked
+from inferencefleet.domain.fleet import EVEN_UTILISATION
 from inferencefleet.domain.hardware import NumberFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -73,7 +74,7 @@ def traffic_options(command: Command) -> Command:
         click.option("--slo", type=SloText(), multiple=True, metavar="METRIC:PNN:TIME",
                      help="An objective in full, for example ttft:p99:3s. May be repeated."),
         click.option("--headroom", type=Above(0.1, 1, unit="a share"), metavar="SHARE",
-                     help="Planned utilisation of modelled capacity. Default 0.7."),
+                     help=f"Planned utilisation of modelled capacity. Default {EVEN_UTILISATION:g}."),
     )(command)  # fmt: skip
 
 

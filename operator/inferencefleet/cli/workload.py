@@ -10,6 +10,7 @@ from typing import Any
 from inferencefleet.cli.hardware import find_model
 from inferencefleet.cli.refusal import Refusal, refuse
 from inferencefleet.domain.capacity import EngineLimits, Speculation
+from inferencefleet.domain.fleet import EVEN_UTILISATION
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.model import ModelSpec
@@ -17,7 +18,6 @@ from inferencefleet.domain.slo import Slo, SloMetric
 
 DEFAULT_MODEL_LEN_TOKENS = 32_768
 """As the operator: longer contexts are rare and cost concurrency, so whoever needs them says so."""
-DEFAULT_HEADROOM = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,9 @@ class Workload:
     lengths: LengthMix
     slos: tuple[Slo, ...]
     headroom: float
+    """Planned utilisation: what was asked for or declared, else what a plain Service is planned with."""
+    headroom_chosen: bool = False
+    """Whether somebody chose it."""
     pools: tuple[str, ...] | None = None
     """Names of the pools that the manifest restricts itself to."""
 
@@ -115,7 +118,8 @@ def workload_of(asked: Asked) -> Workload:
         requests_per_s=asked.rate,
         lengths=_lengths(asked, asked.prompt, asked.output, serving),
         slos=slos,
-        headroom=asked.headroom or DEFAULT_HEADROOM,
+        headroom=asked.headroom or EVEN_UTILISATION,
+        headroom_chosen=asked.headroom is not None,
     )
 
 
@@ -193,6 +197,7 @@ def _from_file(asked: Asked, path: Path) -> Workload:
         lengths=fleet.expected.lengths,
         slos=fleet.slos,
         headroom=asked.headroom or fleet.utilisation_of(1),
+        headroom_chosen=(asked.headroom or fleet.scaling.headroom) is not None,
         pools=fleet.pools,
     )
 

@@ -14,7 +14,7 @@ from inferencefleet.control.validate import violations
 from inferencefleet.domain.fleet import FleetKey
 from inferencefleet.domain.plan import Plan, Reason
 from inferencefleet.domain.pool import PoolMemory
-from inferencefleet.domain.snapshot import FleetMemory
+from inferencefleet.domain.snapshot import FleetMemory, Snapshot
 from inferencefleet.planning.plan import plan
 from inferencefleet.ports import Clock, ClusterUnavailable
 from inferencefleet.telemetry.metrics import Telemetry
@@ -41,6 +41,8 @@ class ControlLoop:
     period_s: float
     settle_s: float = 0.25
     """After a change, wait this long for the changes that come with it."""
+    last: Snapshot | None = None
+    """What the latest plan was made from, to be served and planned again elsewhere; None before the first."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _memory: Mapping[FleetKey, FleetMemory] = field(default_factory=dict)
     _pool_memory: Mapping[str, PoolMemory] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class ControlLoop:
             snapshot = gathered.snapshot
 
             # 2. Decide, without looking again.
+            self.last = snapshot
             decided = plan(snapshot)
             self._memory, self._pool_memory = decided.memory, decided.pool_memory
             log_defects(decided)

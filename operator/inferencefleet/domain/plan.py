@@ -105,15 +105,13 @@ class Forecast:
     """Standard deviation of arrivals counted over one rate window."""
     backlog_drain_per_s: float
     upper_per_s: float
-    """What is planned for, requests per second: the largest of what is expected at the horizon, what arrives now and
-    what is announced, each with its noise, plus what drains the backlog."""
+    """What is planned for, requests per second: the largest of what is expected at the horizon with its noise and
+    doubt, what arrives now and what is announced, plus what drains the backlog."""
     sentence: str
     quantile: float = 0.5
     """Share of windows in which demand should stay below the bound, 0..1."""
     quantile_per_s: float = 0.0
     """Demand at the horizon at that quantile, all candidates taken together."""
-    present_per_s: float = 0.0
-    """What arrives now at that quantile of its noise: the bound is never under it."""
     floor_per_s: float = 0.0
     """Largest announced demand of spec.traffic.schedule within the horizon."""
     stretch: float = 1.0

@@ -10,6 +10,9 @@ from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.domain.model import ModelSpec
 from inferencefleet.domain.slo import Slo
 
+SEED_UTILISATION = 0.7
+"""What the textbook plans with; the operator's own share is measured (`domain.fleet.EVEN_UTILISATION`)."""
+
 
 class InvalidQuestion(ValueError):
     """An input of the chain breaks a rule; the message has field, value, rule and way out."""
@@ -31,7 +34,7 @@ class SeedQuestion:
     step_s: float
     """t_step: seconds of one decode step at that batch, as the person who asks believes. Physics mode does not use
     `batch` and `step_s`; it checks them."""
-    utilisation: float = 0.7
+    utilisation: float = SEED_UTILISATION
     """u: share of the throughput to plan with."""
     tensor_parallel: int = 1
     weights: NumberFormat = NumberFormat.BF16

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from inferencefleet.domain.capacity import ReplicaShape
-from inferencefleet.domain.fleet import Fleet, Mode, Problem
+from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, Sizing
@@ -18,7 +18,7 @@ from inferencefleet.planning.coldstart import expected_cold_start_s
 from inferencefleet.planning.drift import learn_lengths
 from inferencefleet.planning.estimate import drain_time_s, estimate
 from inferencefleet.planning.forecast import forecast
-from inferencefleet.planning.forecasting.quantile import planning_quantile
+from inferencefleet.planning.forecasting.quantile import looked_at_again, planning_quantile
 from inferencefleet.planning.guards import Guarded
 from inferencefleet.planning.hedge import Exposed, Hedge, Known, hedge
 from inferencefleet.planning.hits import predict, remember
@@ -31,6 +31,8 @@ from inferencefleet.planning.rooms import Census, Ledger, Room, census, room
 from inferencefleet.planning.size import refusal, size
 
 DEFAULT_WINDOW_S = 60.0
+FORESEEN_RISE = 2.0
+"""So many times what arrives now may have to be served within one cold start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,10 @@ class Asked:
 
 def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked | FleetPlan:
     """What the fleet asks for; a plan that changes nothing when it cannot be planned. Pure."""
-    fleet, without = state.fleet, around.settings.without
+    without = around.settings.without
+    if Part.ROUTING in without:
+        state = replace(state, fleet=replace(state.fleet, routing=Routing.UNIFORM))
+    fleet = state.fleet
 
     # 0. Which pools may it use? Without any, or when physics says no, nothing changes and the plan says why.
     allowed, problems = usable_pools(fleet, around.pools)
@@ -117,18 +122,19 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         for pool in pools
     }
     rooms = _rooms(fleet, sizings, counted, {pool.pool.name for pool in allowed}, around)
-    following = _next_room(rooms, counted)
     cold_s = _cold_starts_s(rooms, state, around)
     horizon_s = fleet.scaling.horizon_s
     if horizon_s is None:
-        horizon_s = cold_s[following.pool] + around.settings.period_s
+        horizon_s = _reach_s(rooms, cold_s, demand.arrivals_per_s) + around.settings.period_s
     ahead, memory = forecast(
         demand,
         memory,
         at_s=around.at_s,
         horizon_s=0.0 if Part.FORECAST in without else horizon_s,
         window_s=window_s(state),
-        quantile=_quantile(fleet, rooms),
+        quantile=looked_at_again(
+            _quantile(fleet, rooms), window_s=fleet.scaling.scale_down_stabilization_s, horizon_s=horizon_s
+        ),
         drain_s=drain_time_s(fleet, horizon_s),
         schedule=state.schedule,
     )
@@ -232,10 +238,18 @@ def _free(fleet: Fleet, pool: str, around: Surroundings, acts: bool) -> int | No
     return around.ledger.limits[pool] if acts else around.ledger.free_for(fleet.key, pool)
 
 
-def _next_room(rooms: Sequence[Room], counted: Mapping[str, Census]) -> Room:
-    """Where the next replica would go."""
-    order = cheapest_first(rooms)
-    return next((room for room in order if counted[room.pool].bound < room.most), order[0])
+def _reach_s(rooms: Sequence[Room], cold_s: Mapping[str, float], arrivals_per_s: float) -> float:
+    """Cold start of the slowest pool that demand could come to, cheapest first: whoever looks ahead by that of the next
+    replica alone sees too late that the one after it must be waited for much longer."""
+    reach_s, capacity = 0.0, 0.0
+    for one in cheapest_first(rooms):
+        if one.most <= 0:
+            continue
+        reach_s = max(reach_s, cold_s[one.pool])
+        capacity += one.most * one.sizing.planned_requests_per_s
+        if capacity >= FORESEEN_RISE * arrivals_per_s:
+            break
+    return reach_s or max(cold_s.values())
 
 
 def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:

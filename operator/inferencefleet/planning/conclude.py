@@ -73,8 +73,8 @@ def _reach(asked: Asked, room: Room, around: Surroundings) -> int:
     before; nor are those of own replicas that drain, or that are asked for on top because their nodes go away."""
     counted, there = asked.counted[room.pool], current(asked.state).get(room.pool, 0)
     free = around.ledger.free_for(asked.state.fleet.key, room.pool)
-    most = UNLIMITED if free is None else free // room.sizing.shape.tensor_parallel
-    return max(most - counted.doomed - counted.terminating, there - counted.doomed, 0)
+    most = UNLIMITED if free is None else counted.room_within(free // room.sizing.shape.tensor_parallel)
+    return max(most, there - counted.doomed, 0)
 
 
 def _with_probes(asked: Asked, placement: Placement, held: Mapping[str, int], around: Surroundings) -> dict[str, int]:
@@ -96,7 +96,7 @@ def _waits(placement: Placement, held: Mapping[str, int]) -> tuple[Verdict, ...]
     return tuple(
         Verdict(
             code=Reason.WAITING_FOR_GPUS,
-            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until other fleets have let go of its GPUs",
+            sentence=f"{wanted} replicas belong in {pool}, {held[pool]} fit until its GPUs have been let go",
             before=wanted,
             after=held[pool],
         )

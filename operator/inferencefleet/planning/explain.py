@@ -18,11 +18,13 @@ NOTABLE_CHANGE = 0.02
 """Share of a capacity from which on a change is worth a step of its own."""
 PRECEDENCE: tuple[Reason, ...] = (
     Reason.METRICS_MISSING,
+    Reason.PRIORITY,
     Reason.NOT_ENOUGH_GPUS,
     Reason.BUDGET,
     Reason.REPLACING_DOOMED,
     Reason.MAX_REPLICAS,
     Reason.POOL_EXHAUSTED,
+    Reason.WAITING_FOR_GPUS,
     Reason.WAITING_FOR_REPLACEMENT,
     Reason.RATE_LIMITED,
     Reason.BACKLOG_DRAIN,
@@ -31,7 +33,11 @@ PRECEDENCE: tuple[Reason, ...] = (
     Reason.WITHIN_TOLERANCE,
     Reason.MIN_REPLICAS,
 )
-"""The first of these that was said is the reason of the decision; without any the demand itself is."""
+"""The first of these that was said is the reason of the decision; without any the demand itself is.
+
+A pool that is full, a share of spot that is used up, a hedge or a move that does not pay are part of every plan: they
+are steps of it, and no reason why it is what it is.
+"""
 
 
 def main_reason(

@@ -34,7 +34,7 @@ def forecast(
 
     `window_s` is the rate window of the metrics, `quantile` the share of windows in which demand should stay below the
     bound (`planning_quantile`), `drain_s` the time in which a backlog is worked off. The bound is never under what
-    arrives now, at the same quantile of its noise, nor under what is announced: nothing shrinks on a forecast alone.
+    arrives now, nor under what is announced: nothing shrinks on a forecast alone.
     """
     floor = floor_within(schedule, at_s, horizon_s)
     if not demand.observed:
@@ -61,9 +61,8 @@ def forecast(
     # 3. All together, at the quantile.
     stretch = math.exp(skill.log_stretch)
     expected = pooled_quantile(candidates, quantile, stretch)
-    present = level
     drain = demand.backlog_requests / drain_s
-    upper = bound(expected, present, floor, drain)
+    upper = bound(expected, level, floor, drain)
     ahead = Forecast(
         horizon_s=horizon_s,
         level_per_s=level,
@@ -73,11 +72,10 @@ def forecast(
         upper_per_s=upper,
         quantile=quantile,
         quantile_per_s=expected,
-        present_per_s=present,
         floor_per_s=floor,
         stretch=stretch,
         candidates=candidates,
-        sentence=_sentence(upper, level, expected, present, floor, drain, quantile, horizon_s, candidates),
+        sentence=_sentence(upper, level, expected, floor, drain, quantile, horizon_s, candidates),
     )
     due = DueForecast(
         made_s=at_s,
@@ -136,12 +134,13 @@ def _unseen(
         upper_per_s=upper,
         quantile=quantile,
         quantile_per_s=expected,
-        present_per_s=level,
         floor_per_s=floor,
         stretch=stretch,
         candidates=candidates,
-        sentence=f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {level:.2f} when last "
-        f"seen {blind_s:.0f} s ago, carried on from there",
+        sentence=(
+            f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {level:.2f} when last "
+            f"seen {blind_s:.0f} s ago, carried on from there"
+        ),
     )
 
 
@@ -158,7 +157,6 @@ def _without(demand: Demand, horizon_s: float, floor: float, quantile: float) ->
         upper_per_s=upper,
         quantile=quantile,
         quantile_per_s=rate,
-        present_per_s=rate,
         floor_per_s=floor,
         sentence=f"planned for {upper:.2f} req/s, without a forecast{announced}",
     )
@@ -168,7 +166,6 @@ def _sentence(
     upper: float,
     level: float,
     expected: float,
-    present: float,
     floor: float,
     drain: float,
     quantile: float,
@@ -177,14 +174,12 @@ def _sentence(
 ) -> str:
     mean = sum(each.weight * each.location_per_s for each in candidates)
     parts = [f"{level:.2f} now"]
-    if floor >= max(expected, present):
+    if floor > 0 and floor >= max(expected, level):
         parts.append(f"{floor:.2f} announced by spec.traffic.schedule")
-    elif expected > present:
+    elif expected > level:
         named = sorted((each for each in candidates if each.weight >= NOTABLE_SHARE), key=lambda each: -each.weight)
         who = ", ".join(f"{each.name} {100 * each.weight:.0f} %" for each in named)
         parts.append(f"{mean - level:+.2f} expected by {who}")
         parts.append(f"{expected - mean:+.2f} for noise and doubt")
-    else:
-        parts.append(f"{present - level:+.2f} for noise")
     parts.append(f"{drain:+.2f} to drain the backlog")
     return f"{upper:.2f} req/s in {horizon_s:.0f} s at the {100 * quantile:.4g} % quantile: {', '.join(parts)}"

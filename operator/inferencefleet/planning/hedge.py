@@ -143,11 +143,6 @@ def start_cost_hours(pool: Pool, record: InterruptionRecord, *, cold_start_s: fl
     return cold_start_s / HOUR_S / max(SHORTEST_STAY_H, stay_h)
 
 
-def worth_returning(*, saving_per_hour: float, switching_cost: float, stay_h: float) -> bool:
-    """Does a move to the cheaper pool pay before the replica is likely to be thrown out again? Costs in dollars."""
-    return saving_per_hour * stay_h > switching_cost
-
-
 def risk_sentence(pool: str, loss: Loss, *, left_requests_per_s: float, needed_requests_per_s: float) -> str:
     """What a reader of the plan should know: the loss, how often, and what it leaves."""
     if loss.nodes == 0:

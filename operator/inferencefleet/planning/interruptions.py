@@ -88,9 +88,8 @@ def observe(
         if (node := present.get(name)) is not None and node.doomed
     )
     watched = tuple(sorted(name for name, node in present.items() if _is_watched(node, occupied, memory)))
-    return_s = at_s if watched and memory.at_s is not None and not memory.nodes else memory.recovered_s
-    if return_s is None and watched and record.quiet_since_s is None:
-        return_s = at_s
+    back = watched and not memory.nodes and record.last is not None
+    return_s = at_s if back and memory.at_s is not None else memory.recovered_s
     if return_s is not None and return_s > (record.quiet_since_s or 0.0):
         record = replace(record, quiet_since_s=return_s)
     return record, replace(memory, at_s=at_s, generation=pool.generation, nodes=watched, doomed=doomed, record=record)
@@ -102,8 +101,8 @@ def together_s(pool: Pool) -> float:
 
 
 def is_restless(record: InterruptionRecord, at_s: float) -> bool:
-    """An interruption is recent, or the pool has only just begun to give nodes, or to give them again."""
-    return record.quiet_since_s is None or at_s - record.quiet_since_s < RESTLESS_S
+    """An interruption is recent, or the pool has only just begun to give nodes again."""
+    return record.quiet_since_s is not None and at_s - record.quiet_since_s < RESTLESS_S
 
 
 def _is_watched(node: NodeState, occupied: set[str], memory: PoolMemory) -> bool:

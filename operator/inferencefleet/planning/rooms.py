@@ -65,6 +65,12 @@ class Census:
     def alive(self) -> int:
         return self.bound + self.unscheduled + self.blocked + self.doomed
 
+    def room_within(self, replicas: int) -> int:
+        """Of GPUs for so many replicas: what drains or is doomed still holds its GPUs. Nothing grows into them, and
+        nothing that is there already makes way."""
+        most = max(0, replicas - self.doomed)
+        return max(most - self.terminating, min(most, self.alive - self.doomed))
+
 
 def census(replicas: Sequence[Replica], state: PoolState, at_s: float, *, patient_s: float | None = None) -> Census:
     """Count the replicas of `state.pool`; one that waits for a node for longer than `patient_s` is blocked."""
@@ -125,19 +131,16 @@ def room(
     most, limited_by, probe = UNLIMITED, Reason.POOL_LIMIT, False
     sentence = f"pool {sizing.pool} has no limit"
     if free_gpus is not None:
-        # What drains still holds its GPUs: nothing grows into them, and nothing that is there already makes way.
-        most = max(0, free_gpus - counted.doomed * size) // size
-        most = max(most - counted.terminating, min(most, counted.alive - counted.doomed))
+        most = counted.room_within(free_gpus // size)
         sentence = f"pool {sizing.pool} has {free_gpus} GPUs for this fleet, enough for {most} replicas of {size}"
-    if exhaustion is not None:
-        if counted.bound < most:
-            # A probe is no capacity: whoever needs the replica gets it elsewhere until the probe has found a node.
-            probe = is_probing(exhaustion, at_s)
-            most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
-            sentence = (
-                f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
-                f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
-            )
+    if exhaustion is not None and counted.bound < most:
+        # A probe is no capacity: whoever needs the replica gets it elsewhere until the probe has found a node.
+        probe = is_probing(exhaustion, at_s)
+        most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
+        sentence = (
+            f"pool {sizing.pool} did not deliver nodes {exhaustion.strikes} time(s); "
+            f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
+        )
     return Room(
         sizing=sizing,
         capacity_type=state.pool.capacity_type,

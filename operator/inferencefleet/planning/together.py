@@ -42,13 +42,24 @@ def _offers(asked: Sequence[Asked], around: Surroundings) -> list[Offer]:
 
 
 def _left(asked: Sequence[Asked], around: Surroundings) -> dict[str, int | None]:
-    """GPUs of each pool that these fleets may hold in all; None = no limit."""
+    """GPUs of each pool that these fleets may hold in all, beside what is on its way out there; None = no limit."""
     takers = {each.state.fleet.key for each in asked}
     others: dict[str, int] = {}
     for (key, pool), gpus in around.ledger.held.items():
         if key not in takers:
             others[pool] = others.get(pool, 0) + gpus
-    return {
-        pool: None if limit is None else max(0, limit - others.get(pool, 0))
-        for pool, limit in around.ledger.limits.items()
-    }
+    there, leaving, doomed = dict[str, int](), dict[str, int](), dict[str, int]()
+    for each in asked:
+        for room in each.rooms:
+            pool, size, counted = room.pool, room.sizing.shape.tensor_parallel, each.counted[room.pool]
+            there[pool] = there.get(pool, 0) + size * (counted.alive - counted.doomed)
+            leaving[pool] = leaving.get(pool, 0) + size * counted.terminating
+            doomed[pool] = doomed.get(pool, 0) + size * counted.doomed
+    found: dict[str, int | None] = {}
+    for pool, limit in around.ledger.limits.items():
+        if limit is None:
+            found[pool] = None
+            continue
+        most = max(0, limit - others.get(pool, 0) - doomed.get(pool, 0))
+        found[pool] = max(most - leaving.get(pool, 0), min(most, there.get(pool, 0)))
+    return found

@@ -15,7 +15,8 @@ from inferencefleet.api.convert import fleet_from_manifest, pool_from_manifest
 from inferencefleet.api.fleet_scaling import ScalingBlock
 from inferencefleet.catalog import built_in
 from inferencefleet.domain.fleet import (
-    USUAL_UTILISATION,
+    AWARE_UTILISATION,
+    LONE_LOSS,
     FallbackBehavior,
     FallbackTerms,
     Fleet,
@@ -172,7 +173,7 @@ def test_what_the_plan_must_know_of_traffic_and_money_arrives() -> None:
     assert found.schedule == (
         ScheduledTraffic(cron="30 7 * * MON-FRI", timezone="Europe/Berlin", duration_s=36_000.0, requests_per_s=12.0),
     )
-    assert (found.scaling.headroom, found.utilisation) == (0.6, 0.6)
+    assert (found.scaling.headroom, found.utilisation_of(1), found.utilisation_of(50)) == (0.6, 0.6, 0.6)
     assert found.scaling.fallback == FallbackTerms(behavior=FallbackBehavior.STATIC, replicas=4)
 
 
@@ -182,10 +183,14 @@ def field_says(name: str) -> str:
 
 def test_without_headroom_a_load_aware_router_is_planned_closer_to_capacity() -> None:
     even, aware = good(), good({"spec.traffic.routing": "LoadAware"})
-    assert 0 < even.utilisation < aware.utilisation < 1
+    for replicas in (2, 8, 100):
+        assert 0 < even.utilisation_of(replicas) < aware.utilisation_of(replicas) < 1
     says = field_says("headroom")
-    for share in USUAL_UTILISATION.values():
-        assert f"{share:g} for " in says, "kubectl explain tells the numbers that count"
+    shares = (
+        f"{even.utilisation_of(8):g} for Uniform and {AWARE_UTILISATION:g} - {LONE_LOSS:g} / replicas for LoadAware"
+    )
+    assert shares in says, "kubectl explain tells the numbers that count"
+    assert aware.utilisation_of(8) == AWARE_UTILISATION - LONE_LOSS / 8
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from benchmarks.policies.report import SceneResults, missed, section, summary, w
 from benchmarks.policies.scenarios import SCENES, scenes_of
 from benchmarks.policies.scenes import Options, evaluation_seeds, tuning_seeds
 from benchmarks.policies.statistics import Point, at_equal_attainment, chosen, frontier, interval
-from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.simulator import laws
+from tests.builders import a_snapshot
 
 
 def some(attainment: float = 0.995, dollars: float = 10.0, **more: float) -> Figures:
@@ -211,11 +211,13 @@ def test_an_unknown_policy_is_refused_with_the_closest(capsys: pytest.CaptureFix
     assert "did you mean 'kaito'?" in capsys.readouterr().err
 
 
-def test_a_part_that_the_planner_cannot_switch_off_is_refused():
-    with pytest.raises(ValueError, match="the planner has no switch 'no_gravity'"):
+def test_a_part_that_the_planner_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="the planner has no part 'gravity'; it offers ours-no-forecast"):
         ablations.amendment("ours-no-gravity")
 
 
-def test_every_part_that_is_offered_is_a_switch_that_is_off_by_default():
+def test_every_part_that_is_offered_is_there_by_default_and_left_out_by_its_name():
     for part in ablations.offered():
-        assert getattr(PlannerSettings(), part) is False
+        snapshot = a_snapshot()
+        assert part not in snapshot.settings.without
+        assert ablations.amendment(ablations.policy_name(part))(snapshot).settings.without == {part}

@@ -11,6 +11,7 @@ import pytest
 
 from inferencefleet.adapters.kubernetes.errors import Forbidden, NotFound
 from inferencefleet.cli.explain import source
+from tests.builders import GAP
 from tests.unit.api import manifests
 from tests.unit.cli.runner import answer, refusal, run
 from tests.unit.control.stage import Stage
@@ -46,6 +47,23 @@ def test_a_status_that_the_operator_wrote_adds_up(stage: Stage, live: dict[str, 
     assert verdicts["cost.hourly"] == "agrees"
     assert verdicts["sizing[reserved].requestsPerSecond"] in ("agrees", "near")
     assert document["plan"] == live["status"]["plan"]
+
+
+async def test_what_is_carried_on_while_nothing_is_observed_adds_up_too(tmp_path: Path) -> None:
+    """A ramp of 4 to 12 requests/s, and then Prometheus goes blind: the bound is above all that was seen."""
+    stage = Stage()
+    for tick in range(14):
+        await stage.tick()
+        stage.serve(rps=max(4.0, float(tick)))
+    stage.metrics.answers["chat"] = GAP
+    await stage.tick()
+    live = dict(stage.reader.fleets[0])
+    said = live["status"]["plan"]
+    assert said["demandObserved"] is False
+    assert said["upperRequestsPerSecond"] > said["levelRequestsPerSecond"] == 12
+    document = answer("explain", "-f", saved(tmp_path / "blind.json", live, *stage.reader.pools))
+    found = next(check for check in document["checks"] if check["field"] == "plan.upperRequestsPerSecond")
+    assert found["verdict"] == "agrees", found
 
 
 def test_without_the_pools_the_gpu_is_looked_up_by_its_name(live: dict[str, Any], tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ import yaml
 
 from inferencefleet import catalog
 from inferencefleet.domain.capacity import EngineLimits, ReplicaShape
+from inferencefleet.domain.fleet import EVEN_UTILISATION
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo, SloMetric
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.lengths import lognormal_mix
-from inferencefleet.physics.seed_question import SeedQuestion
+from inferencefleet.physics.seed_question import SEED_UTILISATION, SeedQuestion
 from inferencefleet.physics.seed_sizing import sizing_chain
 from inferencefleet.planning.size import planned_share
 from tests.unit.api import manifests
@@ -48,7 +49,7 @@ def test_capacity_and_replicas_are_those_of_the_planner() -> None:
     expected = replica_capacity(shape(), mix(), SLOS)
     assert document["capacity"]["requestsPerSecond"] == pytest.approx(expected.requests_per_s, rel=1e-5)
     assert document["capacity"]["bindingLimit"] == expected.binding
-    planned = expected.requests_per_s * planned_share(0.7, prior_sigma_log(shape()))
+    planned = expected.requests_per_s * planned_share(EVEN_UTILISATION, prior_sigma_log(shape()))
     assert document["plan"]["plannedRequestsPerSecond"] == pytest.approx(planned, rel=1e-5)
     assert document["plan"]["replicas"] == math.ceil(20 / planned)
     assert document["plan"]["gpus"] == 2 * document["plan"]["replicas"]
@@ -215,3 +216,11 @@ def test_a_manifest_may_come_from_standard_input() -> None:
     result = run("size", "-f", "-", "--gpu", "H100", "-o", "yaml", stdin=yaml.safe_dump(manifests.fleet()))
     assert result.exit_code == 0
     assert yaml.safe_load(result.stdout)["replica"]["model"] == "Qwen/Qwen3-32B"
+
+
+def test_without_headroom_a_plain_service_is_planned_and_the_textbook_stays_with_its_own_share() -> None:
+    chat = ("Qwen/Qwen3-32B", *CHAT, "--gpu", "H100", "--tp", "2")
+    assert answer("size", *chat)["plan"]["headroom"] == EVEN_UTILISATION
+    textbook = ("--mode", "seed", "--batch", "9", "--step", "1s")
+    assert f"over {SEED_UTILISATION:g} x" in answer("size", *chat, *textbook)["seed"]["message"]
+    assert "over 0.5 x" in answer("size", *chat, *textbook, "--headroom", "0.5")["seed"]["message"]

@@ -240,11 +240,37 @@ def test_a_spec_that_cannot_be_read_is_stalled_and_its_replicas_counted() -> Non
 
 def test_small_noise_is_no_news_and_a_large_move_is(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_physics(monkeypatch)  # so that neither load is at the edge between two sizes
-    old = report(running(metrics(rps=10)))
-    noisy = report(running(metrics(rps=10.4)), old)
+    old = report(running(metrics(rps=8.3)))
+    noisy = report(running(metrics(rps=8.6)), old)
     assert not structure_differs(noisy, old)
     assert not numbers_moved(noisy, old)
     assert numbers_moved(report(running(metrics(rps=13)), old), old)
+
+
+def test_what_demand_might_need_breathes_and_what_is_wanted_is_news() -> None:
+    old = report(running())
+    assert old["recommendation"]["target"] == sum(pool["placed"] for pool in old["pools"])
+    breath = copy.deepcopy(old)
+    for name in ("lower", "upper", "uncapped"):
+        breath["recommendation"][name] += 1
+    assert not structure_differs(breath, old)
+    assert not numbers_moved(breath, old), "one replica more or less at the edge of a size"
+    breath["recommendation"]["uncapped"] += 3
+    assert numbers_moved(breath, old), "worth a look once a minute"
+    wanted = copy.deepcopy(old)
+    wanted["pools"][0]["placed"] += 1
+    assert structure_differs(wanted, old)
+
+
+def test_a_pool_that_a_fleet_waits_for_is_shown_with_what_belongs_there() -> None:
+    low = a_state(a_fleet("low"), replicas("reserved", 8), seen=metrics(rps=40))
+    waiting = a_state(a_fleet("chat", rps=10, priority=100))
+    world = a_snapshot(low, waiting, pools=(a_pool_state(a_pool()),))
+    decided = next(each for each in plan(world).fleets if each.key.name == "chat")
+    status = fleet_status(waiting, decided, {"reserved": a_pool()}, {}, refusal=None, at_s=NOW_S)
+    (pool,) = status["pools"]
+    assert pool["placed"] > pool["desired"] == 0
+    assert pool["reason"] == condition(status, "ScalingLimited")["reason"] == "WaitingForGPUs"
 
 
 def test_a_new_reason_a_new_pool_or_another_number_of_replicas_is_news() -> None:

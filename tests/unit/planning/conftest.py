@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from inferencefleet.domain.capacity import Limit, ReplicaCapacity, ReplicaShape, Scales
+from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.slo import Slo
 from inferencefleet.physics import capacity, tensor_parallel
@@ -14,6 +15,7 @@ from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.planning import size
 
 PRIOR = Scales()
+UTILISATION = 0.7
 _known: dict[object, tuple[LengthMix, ReplicaCapacity]] = {}
 
 
@@ -43,12 +45,17 @@ def a_replica_is_worth_four(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def replace_physics(patch: pytest.MonkeyPatch) -> None:
-    """Every replica on two GPUs is planned with 4 requests/s, so that stories do not change when physics learns."""
+    """Every replica on two GPUs is planned with 4 requests/s, so that stories do not change when physics learns or a
+    usual utilisation is tuned."""
 
     def four(shape: ReplicaShape, *_: object) -> ReplicaCapacity:
-        worth = 4.0001 / size.planned_share(0.7, prior_sigma_log(shape))
+        worth = 4.0001 / size.planned_share(UTILISATION, prior_sigma_log(shape))
         rps = worth * shape.tensor_parallel / 2
         return ReplicaCapacity(requests_per_s=rps, binding=Limit.ITL, sentence="itl p95 is 60ms")
 
+    def as_declared(fleet: Fleet, replicas: int) -> float:
+        return fleet.scaling.headroom or UTILISATION
+
     patch.setattr(size, "replica_capacity", four)
     patch.setattr(tensor_parallel, "replica_capacity", four)
+    patch.setattr(Fleet, "utilisation_of", as_declared)

@@ -14,7 +14,7 @@ from inferencefleet.domain.plan import Demand
 from inferencefleet.domain.snapshot import FleetMemory
 from inferencefleet.planning.estimate import drain_time_s
 from inferencefleet.planning.estimate import estimate as estimate_at
-from tests.builders import GAP, ITL, NOW_S, TTFT, a_fleet, a_mix, metrics
+from tests.builders import GAP, ITL, NOW_S, TTFT, a_fleet, a_histogram, a_mix, metrics
 
 FLEET = a_fleet(rps=4.0)
 REMEMBERS = FleetMemory(arrivals=((NOW_S - 30, 8.0), (NOW_S - 15, 9.0)))
@@ -25,16 +25,26 @@ def estimate(fleet: Fleet, seen: FleetMetrics | MetricsGap, memory: FleetMemory)
     return estimate_at(fleet, seen, memory, at_s=NOW_S)
 
 
-def test_arrivals_are_completions_plus_what_piles_up() -> None:
-    demand = estimate(FLEET, metrics(rps=10, growth=2.5), NOTHING)
-    assert demand.observed
-    assert demand.arrivals_per_s == pytest.approx(12.5)
-    assert "12.50 req/s arrive: 10.00 finish" in demand.sentence
+def test_arrivals_are_completions_plus_what_piles_up_where_first_tokens_are_not_counted() -> None:
+    for unknown in (None, a_histogram(0.3, 0.0), a_histogram(0.3, math.nan)):
+        demand = estimate(FLEET, metrics(rps=10, growth=2.5, ttft_s=unknown), NOTHING)
+        assert demand.observed
+        assert demand.arrivals_per_s == pytest.approx(12.5)
+        assert "12.50 req/s arrive: 10.00 finish" in demand.sentence
 
 
 def test_a_queue_that_drains_lowers_arrivals_but_never_below_zero() -> None:
-    assert estimate(FLEET, metrics(rps=10, growth=-4), NOTHING).arrivals_per_s == pytest.approx(6)
-    assert estimate(FLEET, metrics(rps=1, growth=-50), NOTHING).arrivals_per_s == 0
+    assert estimate(FLEET, metrics(rps=10, growth=-4, ttft_s=None), NOTHING).arrivals_per_s == pytest.approx(6)
+    assert estimate(FLEET, metrics(rps=1, growth=-50, ttft_s=None), NOTHING).arrivals_per_s == 0
+
+
+def test_while_nobody_waits_arrivals_are_counted_by_their_first_tokens() -> None:
+    """660 in a minute are 11 a second, whatever the difference of two noisy gauges makes of it."""
+    begun = a_histogram(0.3, 660.0)
+    demand = estimate(FLEET, metrics(rps=10, growth=2.5, ttft_s=begun), NOTHING)
+    assert demand.arrivals_per_s == pytest.approx(11)
+    queued = estimate(FLEET, metrics(rps=10, growth=2.5, waiting=100, ttft_s=begun), NOTHING)
+    assert queued.arrivals_per_s == pytest.approx(12.5), "who waits has arrived and has no token yet"
 
 
 def test_waiting_requests_are_backlog_only_above_what_half_the_ttft_target_holds() -> None:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from inferencefleet.domain.plan import Demand, Forecast
 from inferencefleet.domain.snapshot import FleetMemory, ScheduledFloor
-from inferencefleet.planning.forecast import forecast
+from inferencefleet.planning.forecast import CARRIED_ON_S, forecast
 from inferencefleet.planning.forecasting.quantile import normal_quantile, upper_at
-from inferencefleet.planning.forecasting.skill import FORECASTS_DUE
+from inferencefleet.planning.forecasting.skill import FORECASTS_DUE, PRIOR_DISPERSION, PRIOR_DRIFT
 from inferencefleet.planning.forecasting.ways import LARGEST_RISE
 from inferencefleet.planning.remember import remember_arrivals
 from tests.builders import NOW_S, a_mix
@@ -69,9 +69,10 @@ RAMP = tuple(10.0 + i for i in range(13))
 
 def test_the_first_tick_plans_with_the_noise_of_counting_and_the_drift_of_recorded_traffic() -> None:
     first = ahead(10.0)
-    assert first.noise_per_s == pytest.approx(math.sqrt(4.2 * 10 / 60))
+    counted = PRIOR_DISPERSION * 10 / 60
+    assert first.noise_per_s == pytest.approx(math.sqrt(counted))
     assert {candidate.name for candidate in first.candidates} == {"persistence", "trend", "holt"}
-    assert first.upper_per_s == pytest.approx(10 + Z * math.sqrt(4.2 * 10 / 60 + 3e-5 * 150 * 100), rel=1e-3)
+    assert first.upper_per_s == pytest.approx(10 + Z * math.sqrt(counted + PRIOR_DRIFT * 150 * 10**2), rel=1e-3)
 
 
 def test_traffic_that_never_moves_is_planned_with_less_and_less_doubt() -> None:
@@ -98,10 +99,12 @@ def test_no_ramp_goes_into_the_sky() -> None:
     assert max(candidate.location_per_s for candidate in steep.candidates) <= 96 * (1 + LARGEST_RISE) + 1e-9
 
 
-def test_falling_traffic_never_lowers_the_bound_below_what_arrives_now_with_its_noise() -> None:
+def test_falling_traffic_never_lowers_the_bound_below_what_arrives_now() -> None:
     falling = ahead(*reversed(RAMP))
     assert falling.trend_per_s2 == 0
-    assert falling.upper_per_s >= 10 + Z * falling.noise_per_s
+    assert falling.upper_per_s >= 10
+    collapsed = ahead(*([1.0] * 400), 10.0)
+    assert collapsed.upper_per_s >= 10, "however small everything that was learnt says the traffic is"
 
 
 def test_noise_is_no_trend() -> None:
@@ -141,6 +144,30 @@ def test_declared_traffic_is_taken_as_it_is_and_nothing_is_learnt_from_it() -> N
     assert declared.upper_per_s == 4
     assert "without a forecast" in declared.sentence
     assert memory == FleetMemory()
+
+
+def blinded(*history: float, blind_s: float, schedule: tuple[ScheduledFloor, ...] = ()) -> Forecast:
+    """The bound when nothing has been observed since the last of `history`."""
+    _, memory = lived(*history)
+    found, after = forecast(
+        a_demand(history[-1], observed=False), memory, at_s=NOW_S + blind_s, horizon_s=150.0, window_s=WINDOW_S,
+        quantile=0.9, drain_s=30.0, schedule=schedule,
+    )  # fmt: skip
+    assert after == memory, "nothing is learnt from what is not seen"
+    return found
+
+
+def test_a_ramp_goes_on_while_nothing_is_observed() -> None:
+    seen, soon, later = (ahead(*RAMP).upper_per_s, *(blinded(*RAMP, blind_s=s).upper_per_s for s in (15, 120)))
+    assert seen <= soon < later
+    assert "22.00 when last seen 120 s ago, carried on from there" in blinded(*RAMP, blind_s=120).sentence
+
+
+def test_what_was_seen_long_ago_is_not_carried_on_and_no_traffic_falls_while_it_is_not_seen() -> None:
+    assert blinded(*RAMP, blind_s=CARRIED_ON_S + 1).upper_per_s == 22
+    assert blinded(*reversed(RAMP), blind_s=300).upper_per_s >= 10
+    announced = ScheduledFloor(start_s=NOW_S, end_s=NOW_S + 600, requests_per_s=90)
+    assert blinded(*RAMP, blind_s=120, schedule=(announced,)).upper_per_s == 90
 
 
 def test_bursty_arrivals_are_planned_with_more_room_than_even_ones_of_the_same_mean() -> None:
@@ -231,7 +258,7 @@ def test_whatever_the_history_the_bound_is_finite_and_covers_what_arrives_and_wh
 ) -> None:
     found = ahead(*history, horizon_s=horizon_s, quantile=quantile, backlog=backlog)
     assert math.isfinite(found.upper_per_s)
-    least = history[-1] + normal_quantile(quantile) * found.noise_per_s + backlog / 30
+    least = history[-1] + backlog / 30
     assert found.upper_per_s >= least - 1e-6 * (1 + least)
     higher = upper_at(found, min(0.999, quantile + 0.05))
     assert higher >= found.upper_per_s - 1e-3 * (1 + found.upper_per_s)

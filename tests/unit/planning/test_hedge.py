@@ -20,7 +20,6 @@ from inferencefleet.planning.hedge import (
     hedge,
     risk_sentence,
     start_cost_hours,
-    worth_returning,
 )
 from inferencefleet.planning.interruptions import RESTLESS_S
 from inferencefleet.planning.losses import REACTION_S, Loss, down_s, plausible_loss
@@ -176,7 +175,7 @@ def test_a_loss_is_never_more_than_there_is_and_keeps_what_was_asked(
 
 def terms(fleet: Fleet, record: InterruptionRecord, *, replicas: int = 8, per_node: int = 1) -> Hedge:
     place = Exposed(pool=POOL, record=record, replicas=replicas, replicas_per_node=per_node, cold_start_s=600.0)
-    return hedge(fleet, (place,), arrivals_per_s=20.0, survival_utilisation=0.9, at_s=NOW_S)
+    return hedge(fleet, (place,), arrivals_per_s=20.0, utilisation=0.75, survival_utilisation=0.9, at_s=NOW_S)
 
 
 SHAKY = seen(groups=(0, 30, 0, 0))
@@ -185,7 +184,7 @@ SHAKY = seen(groups=(0, 30, 0, 0))
 def test_a_hedged_fleet_must_survive_the_plausible_loss_at_its_survival_utilisation() -> None:
     found = terms(a_fleet(spot=HEDGED, attainment=0.99), SHAKY)
     assert found.losses == {"h100-spot": 4}
-    assert found.survival_requests_per_s == pytest.approx(20 * 0.7 / 0.9)
+    assert found.survival_requests_per_s == pytest.approx(20 * 0.75 / 0.9), "what is planned to run at 0.75 may at 0.9"
 
 
 def test_fleets_that_ask_the_same_of_a_pool_share_the_answer() -> None:
@@ -195,6 +194,7 @@ def test_fleets_that_ask_the_same_of_a_pool_share_the_answer() -> None:
             a_fleet(name, spot=HEDGED, attainment=0.99),
             (Exposed(pool=POOL, record=SHAKY, replicas=replicas, replicas_per_node=1, cold_start_s=cold_s),),
             arrivals_per_s=20.0,
+            utilisation=0.75,
             survival_utilisation=0.9,
             at_s=NOW_S,
             known=known,
@@ -230,7 +230,9 @@ def test_who_may_wait_or_has_no_spot_needs_no_spares(fleet: Fleet) -> None:
 def test_pools_that_are_never_taken_back_have_their_list_price_and_no_loss() -> None:
     pool = a_pool("on-demand", CapacityType.ON_DEMAND)
     place = Exposed(pool=pool, record=SHAKY, replicas=8, replicas_per_node=1, cold_start_s=600.0)
-    found = hedge(a_fleet(spot=HEDGED), (place,), arrivals_per_s=20.0, survival_utilisation=0.9, at_s=NOW_S)
+    found = hedge(
+        a_fleet(spot=HEDGED), (place,), arrivals_per_s=20.0, utilisation=0.75, survival_utilisation=0.9, at_s=NOW_S
+    )
     assert found.losses == {}
     assert found.pools["on-demand"].price_per_gpu_hour == pool.price_per_gpu_hour
 
@@ -252,11 +254,6 @@ def test_a_start_costs_more_where_nodes_do_not_stay() -> None:
     assert costs == sorted(costs)
     assert costs[0] == pytest.approx(300 / 3600 / 4)
     assert costs[2] > 2 * costs[0]
-
-
-def test_a_move_back_must_pay_before_the_next_loss() -> None:
-    assert worth_returning(saving_per_hour=2.0, switching_cost=1.0, stay_h=1.0)
-    assert not worth_returning(saving_per_hour=2.0, switching_cost=1.0, stay_h=0.25)
 
 
 def test_the_risk_is_one_sentence() -> None:

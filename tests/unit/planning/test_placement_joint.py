@@ -255,3 +255,46 @@ def test_without_time_the_greedy_placement_is_what_comes_back_with_its_gap() -> 
     assert sum(placement.total for placement in joint.placements.values()) == 8
     assert joint.gap > 0.5
     assert not joint.exact
+
+
+def test_without_demand_the_floor_stands() -> None:
+    pool = an_offer("only")
+    for floor in (0, 2):
+        joint = place_all([a_claim("a", 0, [pool], floor=floor)], [pool], deadline_s=DEADLINE_S)
+        assert joint.placements[FleetKey("default", "a")].total == floor
+
+
+def test_no_room_at_all_places_nothing_and_says_so() -> None:
+    full = an_offer("full", gpus=0)
+    for offers in ([full], []):
+        joint = place_all([a_claim("a", 10, offers)], offers, deadline_s=DEADLINE_S)
+        assert (used(joint, "a"), codes(joint, "a")) == ({}, [Reason.NOT_ENOUGH_GPUS])
+
+
+def test_a_pool_that_serves_nothing_is_not_used() -> None:
+    broken, dear = an_offer("broken", RESERVED, gpus=8), an_offer("dear")
+    joint = place_all([a_claim("a", 10, [broken, dear], speeds={"broken": 0.0})], [broken, dear], deadline_s=DEADLINE_S)
+    assert used(joint, "a") == {"dear": 3}
+
+
+def test_what_demand_asks_for_is_told_in_full_room_or_not_and_above_the_ceiling_too() -> None:
+    """200 requests/s at 4 a replica are 50, of which maxReplicas allows 40 and the pool has room for 3."""
+    pool = an_offer("only", gpus=3)
+    short = place_all([a_claim("a", 200, [pool], ceiling=40)], [pool], deadline_s=DEADLINE_S)
+    (verdict,) = short.placements[FleetKey("default", "a")].verdicts
+    assert (verdict.code, verdict.before, verdict.after) == (Reason.NOT_ENOUGH_GPUS, 50, 3)
+    floor = place_all([a_claim("a", 8, [pool], floor=5)], [pool], deadline_s=DEADLINE_S)
+    (verdict,) = floor.placements[FleetKey("default", "a")].verdicts
+    assert (verdict.code, verdict.before, verdict.after) == (Reason.NOT_ENOUGH_GPUS, 5, 3)
+    assert "3 replicas are fewer than minReplicas=5" in verdict.sentence
+
+
+def test_the_number_of_replicas_comes_with_the_sum_that_leads_to_it() -> None:
+    offers = [an_offer("reserved", RESERVED, gpus=4), an_offer("spot", SPOT)]
+    joint = place_all([a_claim("a", 24, offers)], offers, deadline_s=DEADLINE_S)
+    sized = joint.placements[FleetKey("default", "a")].sized
+    assert (sized.code, sized.after) == (Reason.SIZED, 6)
+    assert sized.sentence.startswith(
+        "24.00 req/s at 4.00 planned for a replica, at least 1: 6 replicas, cheapest first: 4 in reserved ($0.00/h more"
+    )
+    assert "2 in spot ($1.90/h more each)" in sized.sentence

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from inferencefleet.domain.fleet import Routing, SpotPolicy, SpotTerms
 from inferencefleet.domain.plan import Reason
-from inferencefleet.planning.placement import Claim, Offer, place_all, settle
+from inferencefleet.planning.placement import Claim, Offer, place_all
 from tests.unit.planning.claims import (
     ON_DEMAND,
     RESERVED,
@@ -184,15 +184,3 @@ def test_who_has_a_higher_priority_is_served_as_if_nobody_below_were_there(world
         return min(top.need.requests_per_s, worth_of(top, chosen(joint, [top])[0]))
 
     assert served([top, *rest]) >= served([top]) * (1 - 1e-4) - 1e-6
-
-
-@quick
-@given(a_world(fleets=1), st.integers(0, 12))
-def test_settling_gives_the_number_asked_for_where_there_is_room_and_never_more(world: World, total: int) -> None:
-    claims, offers = world
-    claim = claims[0]
-    free = {offer.pool: offer.gpus for offer in offers}
-    placement = settle(claim, total, claim.current, free, {offer.pool: offer for offer in offers})
-    assert placement.total <= total
-    counts = [placement.replicas[room.pool] for room in claim.rooms]
-    assert within_limits([claim], offers, [counts])

@@ -248,3 +248,52 @@ def test_a_clock_that_steps_back_does_not_break_the_memory() -> None:
 def test_a_fleet_that_is_gone_is_forgotten() -> None:
     first = plan(a_snapshot(running("a"), running("b", count=1)))
     assert set(plan(a_snapshot(running("b", count=1), memory=dict(first.memory))).memory) == {FleetKey("default", "b")}
+
+
+PROBING = Exhaustion(since_s=NOW_S - 700, until_s=NOW_S - 10, strikes=1)
+ONE_A_NODE = a_pool_state(a_pool("on-demand", CapacityType.ON_DEMAND, gpus_per_node=2))
+
+
+def test_fleets_that_try_a_pool_again_do_it_on_top_of_what_they_need_and_within_its_limit() -> None:
+    """The spot pool has room for one replica: one of two fleets tries it, and both have what they need elsewhere."""
+    dry = a_pool_state(a_pool("spot", CapacityType.SPOT, max_gpus=2), exhaustion=PROBING, nodes=0)
+    fleets = [a_state(a_tp2_fleet(name, rps=10)) for name in ("a", "b")]
+    world = a_snapshot(*fleets, pools=(ONE_A_NODE, dry))
+    assert by_pool(one(world, "a")) == {"on-demand": 3, "spot": 1}
+    assert by_pool(one(world, "b")) == {"on-demand": 3}
+    assert Reason.POOL_EXHAUSTED is one(world, "a").reason is one(world, "b").reason
+
+
+def test_replicas_on_doomed_nodes_hold_their_gpus_against_other_fleets_until_they_are_gone() -> None:
+    """8 fit: 2 that serve, 3 that are doomed, and 3 in their place, of which the other fleet gets one to start with."""
+    doomed = a_state(
+        a_tp2_fleet("b"), replicas("reserved", 2), replicas("reserved", 3, prefix="lost", doomed=True),
+        seen=metrics(rps=18),
+    )  # fmt: skip
+    world = a_snapshot(a_state(a_tp2_fleet("a")), doomed, pools=(a_pool_state(a_pool(max_gpus=16)),))
+    kept, new = one(world, "b"), one(world, "a")
+    assert (by_pool(new), by_pool(kept)) == ({"reserved": 1}, {"reserved": 7})
+    assert (kept.pools[0].placed, kept.pools[0].reason) == (4, Reason.REPLACING_DOOMED)
+    assert new.reason is Reason.NOT_ENOUGH_GPUS
+
+
+def test_a_fleet_of_higher_priority_takes_gpus_of_a_lower_one_as_soon_as_they_have_been_let_go() -> None:
+    low = a_state(a_tp2_fleet("low"), replicas("reserved", 8), seen=metrics(rps=30))
+    high = a_state(a_tp2_fleet("high", rps=14, priority=100))
+    full = (a_pool_state(a_pool(max_gpus=16)),)
+    world = a_snapshot(low, high, pools=full)
+    asked, gives = one(world, "high"), one(world, "low")
+    assert (by_pool(gives), gives.reason) == ({"reserved": 4}, Reason.PRIORITY)
+    assert "8 of 16 GPUs of reserved serve 1 fleet(s) of higher priority, default/high first" in gives.sentence
+    assert (by_pool(asked), asked.pools[0].placed, asked.reason) == ({}, 4, Reason.WAITING_FOR_GPUS)
+    assert asked.sentence == "4 replicas belong in reserved, 0 fit until its GPUs have been let go"
+    gone = a_snapshot(replace(low, replicas=low.replicas[:4], workloads=(a_workload("reserved", 4),)), high, pools=full)
+    assert by_pool(one(gone, "high")) == {"reserved": 4}
+
+
+def test_a_fleet_of_higher_priority_moves_nobody_while_there_is_room_elsewhere() -> None:
+    low = a_state(a_tp2_fleet("low"), replicas("reserved", 8), seen=metrics(rps=30))
+    high = a_state(a_tp2_fleet("high", rps=14, priority=100))
+    world = a_snapshot(low, high, pools=(ONE_A_NODE, a_pool_state(a_pool(max_gpus=16))))
+    assert by_pool(one(world, "high")) == {"on-demand": 4}
+    assert by_pool(one(world, "low"))["reserved"] == 8

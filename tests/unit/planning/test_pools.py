@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from inferencefleet.domain.observation import Phase, Replica
-from inferencefleet.domain.pool import Exhaustion, PoolMemory
+from inferencefleet.domain.pool import CapacityType, Exhaustion, PoolMemory
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.planning.pools import (
     LONGEST_BACKOFF_S,
+    STATIC_PATIENCE_S,
     WAITS_KEPT,
     is_blocked,
     is_probing,
@@ -16,7 +17,8 @@ from inferencefleet.planning.pools import (
 )
 from tests.builders import NOW_S, a_pool, a_pool_state, replicas
 
-POOL = a_pool("spot", provision_p95_s=180.0)
+POOL = a_pool("spot", CapacityType.SPOT, provision_p95_s=180.0)
+STATE = a_pool_state(POOL)
 SETTINGS = PlannerSettings(exhausted_backoff_s=180.0)
 
 
@@ -86,9 +88,9 @@ def memory(*waits_s: float, strikes: int = 0, recovered: float | None = None) ->
 
 
 def test_patience_is_learned_from_the_waits_that_were_seen() -> None:
-    assert patience_s(POOL, memory(40, 42, 44, 46, 50), None) == 75
-    assert patience_s(POOL, memory(40, 42, 44, 46), None) == 180, "four waits are too few"
-    assert patience_s(POOL, memory(*[170.0] * 9), None) == 180, "never longer than the declared p95"
+    assert patience_s(STATE, memory(40, 42, 44, 46, 50), None) == 75
+    assert patience_s(STATE, memory(40, 42, 44, 46), None) == 180, "four waits are too few"
+    assert patience_s(STATE, memory(*[170.0] * 9), None) == 180, "never longer than the declared p95"
 
 
 def test_a_pool_that_always_delivered_within_a_minute_is_left_sooner() -> None:
@@ -99,7 +101,17 @@ def test_a_pool_that_always_delivered_within_a_minute_is_left_sooner() -> None:
 
 
 def test_a_probe_gets_the_whole_p95_so_that_a_slower_market_can_be_learned() -> None:
-    assert patience_s(POOL, memory(*[40.0] * 9), struck(until=-1)) == 180
+    assert patience_s(STATE, memory(*[40.0] * 9), struck(until=-1)) == 180
+    assert patience_s(a_pool_state(a_pool()), memory(), struck(until=-1)) == 180, "a reservation as well"
+
+
+def test_a_reservation_whose_nodes_stand_there_and_that_never_brought_one_is_given_up_soon() -> None:
+    reserved = a_pool("reserved", CapacityType.RESERVED, provision_p95_s=180.0)
+    assert patience_s(a_pool_state(reserved), memory(), None) == STATIC_PATIENCE_S
+    assert patience_s(a_pool_state(reserved, nodes=0), memory(), None) == 180, "its first node may be on its way"
+    assert patience_s(a_pool_state(reserved), memory(120.0), None) == 180, "it was seen to bring one"
+    quick = a_pool("reserved", CapacityType.RESERVED, provision_p95_s=20.0)
+    assert patience_s(a_pool_state(quick), memory(), None) == 20, "never longer than the declared p95"
 
 
 def test_a_pool_that_is_short_but_not_dry_keeps_its_back_off() -> None:

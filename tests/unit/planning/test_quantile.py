@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from statistics import NormalDist
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferencefleet.domain.plan import Candidate, Forecast
+from inferencefleet.domain.plan import Candidate
 from inferencefleet.planning.forecasting.quantile import (
     HIGHEST_QUANTILE,
     normal_quantile,
     planning_quantile,
     pooled_quantile,
-    upper_at,
-    worth_planning_for,
 )
 
 
@@ -56,45 +53,6 @@ def test_more_expensive_spare_never_raises_the_quantile(
         planning_quantile(attainment, next_price=price, reference_price=reference) for price in (cheap + more, cheap)
     )
     assert attainment <= low <= high <= HIGHEST_QUANTILE
-
-
-def a_forecast(level: float = 100.0) -> Forecast:
-    """Demand of 100 +- 10 requests/s, planned at the declared attainment of 0.9."""
-    found = Forecast(
-        horizon_s=150, level_per_s=level, trend_per_s2=0, noise_per_s=0, backlog_drain_per_s=0, upper_per_s=0,
-        sentence="", quantile=0.9, candidates=(one(level, 10, 1.0),),
-    )  # fmt: skip
-    return replace(found, upper_per_s=upper_at(found, 0.9))
-
-
-@pytest.mark.parametrize(
-    ("paid", "spot", "rate", "quantile", "why"),
-    [
-        (500, 0, 130.9, HIGHEST_QUANTILE, "all that the past can tell fits into what is paid already"),
-        (120, 0, 120, HIGHEST_QUANTILE, "what is paid is filled, and no more is bought for it"),
-        (50, 0, 112.8, 0.9, "the declared attainment is bought at any price"),
-        (50, 500, 120.2, 0.978, "spot at a fifth of the price is worth more certainty than on-demand"),
-        (118, 500, 120.2, 0.978, "beyond what is paid, spot is worth it a little further"),
-    ],
-)
-def test_every_price_is_planned_for_up_to_its_own_quantile(
-    paid: float, spot: float, rate: float, quantile: float, why: str
-) -> None:
-    offers = ((0.0, paid), (0.78, spot), (3.9, 1e6))
-    found, level = worth_planning_for(a_forecast(), offers, attainment=0.9, reference_price=3.9)
-    assert found == pytest.approx(rate, abs=0.1), why
-    assert level == pytest.approx(quantile, abs=0.003), why
-
-
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 200)), max_size=5), st.floats(0.5, 0.99))
-def test_more_to_choose_from_is_never_planned_with_less_than_the_declared_attainment(
-    offers: list[tuple[float, float]], attainment: float
-) -> None:
-    declared = a_forecast()
-    found, level = worth_planning_for(declared, offers, attainment=attainment, reference_price=4.0)
-    assert found >= declared.upper_per_s
-    assert found <= upper_at(declared, HIGHEST_QUANTILE) + 1e-6
-    assert level >= declared.quantile or level >= attainment
 
 
 def one(location: float, deviation: float, weight: float) -> Candidate:

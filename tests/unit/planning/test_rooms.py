@@ -79,9 +79,13 @@ def test_an_exhausted_pool_takes_no_more_than_it_has_delivered() -> None:
     assert "next probe in 90 s" in shut.limit_sentence
 
 
-def test_after_the_back_off_it_takes_one_more_to_probe() -> None:
-    assert a_room_for(Census(ready=2), until=0).most == 3
-    assert a_room_for(Census(), until=-900).most == 1
+def test_after_the_back_off_it_may_be_probed_with_one_more_which_is_no_capacity_yet() -> None:
+    for counted, until in ((Census(ready=2), 0.0), (Census(), -900.0)):
+        tried = a_room_for(counted, until=until)
+        assert (tried.most, tried.probe) == (counted.bound, True)
+    assert not a_room_for(Census(ready=2), until=1).probe, "the back-off is not over"
+    assert not a_room_for(Census(ready=8), until=0).probe, "its limit is full"
+    assert not a_room_for(Census(ready=2)).probe, "it delivers"
 
 
 def test_the_limit_binds_before_exhaustion_when_it_is_lower() -> None:

@@ -19,7 +19,8 @@ SPOT_LOVER = SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=1.0)
 
 
 def pools(**limits: int) -> list[Pool]:
-    return [state.pool for state in three_pools(**limits)]
+    """Nodes of one replica each: what a started node has left over is another story."""
+    return [replace(state.pool, gpus_per_node=2) for state in three_pools(**limits)]
 
 
 def a_world(rps: float = 10.0, fleet: Fleet | None = None, **limits: int) -> World:
@@ -56,6 +57,14 @@ def test_rising_demand_fills_reserved_then_spot_then_on_demand() -> None:
     assert world.ready() == world.wanted()
 
 
+def test_nodes_are_bought_whole_so_what_is_left_over_on_one_comes_before_another_node() -> None:
+    """Four replicas fill one node of 8 GPUs on demand at 31.20 an hour; three on spot and one beside them are two."""
+    fleet = a_tp2_fleet(rps=45, spot=SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=0.25))
+    world = World([fleet], [state.pool for state in three_pools()], {"chat": 45})
+    world.settle()
+    assert world.wanted() == {"reserved": 8, "on-demand": 4}
+
+
 def test_falling_demand_gives_back_the_dearest_first_and_only_after_the_window() -> None:
     fleet = a_tp2_fleet(spot=SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=0.25))
     world = a_world(rps=45, fleet=fleet)
@@ -83,7 +92,7 @@ def test_demand_that_dips_and_returns_within_the_window_takes_nothing_away() -> 
         world.offered["chat"] = 30
         world.tick(4)
         assert world.wanted()["reserved"] == 8
-        assert sum(world.wanted().values()) <= 9, "swings teach that traffic is bursty, which is worth one more at most"
+        assert sum(world.wanted().values()) <= 14, "swings of 25 req/s are worth 25 more on top of 30, at 4 a replica"
 
 
 @pytest.mark.parametrize("policy", [SpotPolicy.PREFERRED, SpotPolicy.HEDGED])

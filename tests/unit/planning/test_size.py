@@ -9,7 +9,14 @@ import pytest
 
 from inferencefleet import catalog
 from inferencefleet.domain.capacity import Limit
-from inferencefleet.domain.fleet import Fleet, ScalingTerms
+from inferencefleet.domain.fleet import (
+    AWARE_UTILISATION,
+    EVEN_UTILISATION,
+    LONE_LOSS,
+    Fleet,
+    Routing,
+    ScalingTerms,
+)
 from inferencefleet.domain.observation import WorkloadState
 from inferencefleet.domain.plan import Reason, Sizing
 from inferencefleet.domain.pool import CapacityType, Pool
@@ -31,15 +38,33 @@ def fixed(tensor_parallel: int) -> Fleet:
 def test_the_plan_counts_on_less_than_physics_says() -> None:
     (one,) = sized(a_pool())
     trust = math.exp(-UNCERTAINTY_Z * prior_sigma_log(one.shape))
-    assert one.planned_requests_per_s == pytest.approx(one.capacity.requests_per_s * 0.7 * trust)
+    assert one.planned_requests_per_s == pytest.approx(one.capacity.requests_per_s * EVEN_UTILISATION * trust)
+    assert one.utilisation == EVEN_UTILISATION
     assert one.usable
 
 
+@pytest.mark.parametrize("routing", [Routing.LOAD_AWARE, Routing.PREFIX_AWARE])
+def test_the_more_replicas_a_router_that_knows_loads_can_choose_from_the_closer_to_capacity_they_are_planned(
+    routing: Routing,
+) -> None:
+    def share(fleet: Fleet, replicas: int) -> float:
+        return size(fleet, [a_pool()], (), a_mix(), replicas=replicas)[0].utilisation
+
+    aware = a_fleet(routing=routing)
+    assert [share(aware, n) for n in (1, 4, 16)] == [
+        pytest.approx(AWARE_UTILISATION - LONE_LOSS / n) for n in (1, 4, 16)
+    ]
+    assert share(aware, 1) == pytest.approx(EVEN_UTILISATION), "alone it has nobody to choose from"
+    assert {share(a_fleet(), n) for n in (1, 4, 16)} == {EVEN_UTILISATION}, "an even spread never chooses"
+
+
 def test_more_headroom_is_less_planned_capacity() -> None:
-    tight = a_fleet(scaling=ScalingTerms(headroom=0.35))
-    assert sized(a_pool(), fleet=tight)[0].planned_requests_per_s == pytest.approx(
-        sized(a_pool())[0].planned_requests_per_s / 2
+    loose, tight = (
+        sized(a_pool(), fleet=a_fleet(scaling=ScalingTerms(headroom=share), routing=Routing.LOAD_AWARE))[0]
+        for share in (0.7, 0.35)
     )
+    assert (loose.utilisation, tight.utilisation) == (0.7, 0.35), "what is declared counts, whatever the routing"
+    assert tight.planned_requests_per_s == pytest.approx(loose.planned_requests_per_s / 2)
 
 
 def test_the_declared_tensor_parallel_size_is_taken() -> None:

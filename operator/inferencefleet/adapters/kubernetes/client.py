@@ -18,7 +18,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from inferencefleet.adapters.kubernetes.errors import Unreachable, error_from, error_from_event
-from inferencefleet.adapters.kubernetes.resources import Resource
+from inferencefleet.adapters.kubernetes.resources import SERVICES, Resource
 
 FIELD_MANAGER = "inferencefleet"
 
@@ -50,6 +50,10 @@ class KubernetesClient:
 
     async def get(self, resource: Resource, namespace: str | None, name: str) -> Json:
         return await self._json("GET", resource.path(namespace, name))
+
+    async def proxied(self, namespace: str, service: str, port: str, path: str) -> Json:
+        """What a Service answers through the API server, for callers outside. Needs get on services/proxy."""
+        return await self._json("GET", f"{SERVICES.path(namespace, f'{service}:{port}', 'proxy')}/{path}")
 
     async def list_page(
         self,

@@ -18,7 +18,7 @@ from inferencefleet.domain.plan import Candidate, Reason
 from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.planning.calibrate import Learnt, running_shape
-from inferencefleet.planning.forecasting.quantile import bound, normal_quantile, pooled_quantile
+from inferencefleet.planning.forecasting.quantile import bound, pooled_quantile
 from inferencefleet.planning.size import planned_share
 
 Block = Mapping[str, Any]
@@ -140,13 +140,8 @@ def _forecast(fleet: Fleet, plan: Block) -> list[Check]:
     said = plan.get("upperRequestsPerSecond")
     if said is None:
         return []
-    if not plan.get("demandObserved"):
-        level = plan.get("levelRequestsPerSecond", fleet.expected.requests_per_s)
-        return [_compared("plan.upperRequestsPerSecond", said, level, ROUNDING, "the declared rate, no forecast")]
-    level, noise = _number(plan, "levelRequestsPerSecond"), _number(plan, "noiseRequestsPerSecond")
+    level = float(plan.get("levelRequestsPerSecond", fleet.expected.requests_per_s))
     drain, floor = _number(plan, "backlogDrainRequestsPerSecond"), _number(plan, "floorRequestsPerSecond")
-    quantile = _number(plan, "quantile") or fleet.attainment
-    present = level + normal_quantile(quantile) * noise
     candidates = [
         Candidate(
             name=str(way.get("name")),
@@ -156,12 +151,16 @@ def _forecast(fleet: Fleet, plan: Block) -> list[Check]:
         )
         for way in _blocks(plan, "forecasters")
     ]
-    expected = pooled_quantile(candidates, quantile, _number(plan, "stretch") or 1.0) if candidates else present
+    if not candidates:
+        note = f"{level:.2f} as declared or last observed, {floor:.2f} announced, no forecast"
+        return [_compared("plan.upperRequestsPerSecond", said, max(level, floor), ROUNDING, note)]
+    quantile = _number(plan, "quantile") or fleet.attainment
+    expected = pooled_quantile(candidates, quantile, _number(plan, "stretch") or 1.0)
     note = (
-        f"the largest of {expected:.2f} expected by {len(candidates)} forecasters, {present:.2f} now with its noise "
-        f"and {floor:.2f} announced, {drain:+.2f} to drain the backlog"
+        f"the largest of {expected:.2f} expected by {len(candidates)} forecasters, {level:.2f} now and {floor:.2f} "
+        f"announced, {drain:+.2f} to drain the backlog"
     )
-    upper = bound(expected, present, floor, drain)
+    upper = bound(expected, level, floor, drain)
     return [_compared("plan.upperRequestsPerSecond", said, upper, EXACT, note)]
 
 

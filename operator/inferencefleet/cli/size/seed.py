@@ -9,7 +9,7 @@ from inferencefleet.cli.refusal import Refusal
 from inferencefleet.cli.workload import Workload
 from inferencefleet.domain.hardware import GpuSpec, NumberFormat
 from inferencefleet.physics.memory import GIB
-from inferencefleet.physics.seed_question import InvalidQuestion, SeedQuestion
+from inferencefleet.physics.seed_question import SEED_UTILISATION, InvalidQuestion, SeedQuestion
 from inferencefleet.physics.seed_sizing import SizingChain, Step, sizing_chain
 
 
@@ -31,7 +31,7 @@ def answer_as_seed(
         output_tokens=workload.lengths.mean_output_tokens,
         batch=batch,
         step_s=step_s,
-        utilisation=workload.headroom,
+        utilisation=workload.headroom if workload.headroom_chosen else SEED_UTILISATION,
         tensor_parallel=serving.tensor_parallel or 1,
         weights=weights,
         kv_cache=serving.kv_cache,

@@ -111,7 +111,7 @@ def _total(state: FleetState) -> int:
 
 
 def _in_use(pool: PoolPlan) -> bool:
-    return bool(pool.replicas or pool.ready or pool.starting or pool.blocked or pool.doomed)
+    return bool(pool.replicas or pool.placed or pool.ready or pool.starting or pool.blocked or pool.doomed)
 
 
 def _summary(plan: FleetPlan, pools: Mapping[str, Pool], share: float | None) -> JsonObject:

@@ -14,6 +14,7 @@ NOTABLE_MOVES: Mapping[str, tuple[float, float]] = {
     "p95Seconds": (0.5, 0.02),
     "attainment": (0.01, 1.0),
     "hourly": (0.05, 1.0),
+    **dict.fromkeys(("lower", "upper", "uncapped"), (0.25, 4.0)),
 }
 """By field: a move by more than this share of its value (or of the floor, when it is smaller) is worth a refresh. Other
 numbers only come along: tails and means of a minute of traffic always breathe."""
@@ -29,7 +30,8 @@ VOLATILE = frozenset(
     {"message", "demandMessage", "forecastMessage", "asOf", "lastTransitionTime", "hourly", "slo", "calibration"}
 )
 AT_REST = frozenset({"Stabilizing", "DemandMet", "WithinLimits", "WithinTolerance", "CoolingDown"})
-NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost"})
+NUMERIC_BLOCKS = frozenset({"observed", "sizing", "plan", "cost", "recommendation"})
+"""What is wanted (`recommendation.target`) is in the pools, too; what surrounds it breathes with the traffic."""
 
 
 def structure_differs(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:

@@ -23,6 +23,7 @@ CLAMPS = (
     Reason.STABILIZING,
     Reason.WITHIN_TOLERANCE,
     Reason.MIN_REPLICAS,
+    Reason.WAITING_FOR_GPUS,
     Reason.WAITING_FOR_REPLACEMENT,
 )
 """Verdicts that kept the number of replicas from what demand alone would have."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from statistics import NormalDist
 
 from inferencefleet.domain.plan import Candidate, Forecast
@@ -31,6 +31,16 @@ def planning_quantile(attainment: float, *, next_price: float, reference_price: 
     short = reference_price * attainment / (1.0 - attainment)
     ratio = short / (short + next_price) if short + next_price > 0 else HIGHEST_QUANTILE
     return max(attainment, min(HIGHEST_QUANTILE, ratio))
+
+
+def looked_at_again(level: float, *, window_s: float, horizon_s: float) -> float:
+    """The quantile of one look when the scale-down window keeps the highest of all that were made in it, 0..1.
+
+    Forecasts made within one horizon of each other share most of their luck, so the window holds about
+    m = 1 + window / horizon independent ones, and the highest of m is exceeded with (1 - q')^m: q' = 1 - (1 - q)^(1/m).
+    """
+    looks = 1.0 + max(0.0, window_s) / max(1.0, horizon_s)
+    return float(1.0 - (1.0 - level) ** (1.0 / looks))
 
 
 def normal_quantile(level: float) -> float:
@@ -65,31 +75,7 @@ def upper_at(ahead: Forecast, level: float) -> float:
     if not ahead.candidates:
         return ahead.upper_per_s
     expected = pooled_quantile(ahead.candidates, level, ahead.stretch)
-    present = ahead.level_per_s + normal_quantile(level) * ahead.noise_per_s
-    return bound(expected, present, ahead.floor_per_s, ahead.backlog_drain_per_s)
-
-
-def worth_planning_for(
-    ahead: Forecast, offers: Iterable[tuple[float, float]], *, attainment: float, reference_price: float
-) -> tuple[float, float]:
-    """(requests per second to plan for, their quantile) when capacity has several prices.
-
-    `offers` are (price of the next replica in dollars an hour, requests per second that may be had at it) in the order
-    in which they are used. What is cheap is worth filling up to the quantile of its own price, and what is dear only
-    up to its own: so the demand at a quantile counts as far as the capacity at that price or cheaper goes. Never less
-    than the demand at the declared attainment.
-    """
-    rate, quantile = ahead.upper_per_s, ahead.quantile
-    capacity = 0.0
-    for price, requests_per_s in offers:
-        capacity += requests_per_s
-        if capacity <= rate:
-            continue
-        level = planning_quantile(attainment, next_price=price, reference_price=reference_price)
-        wanted = upper_at(ahead, level)
-        if min(wanted, capacity) > rate:
-            rate, quantile = min(wanted, capacity), level
-    return rate, quantile
+    return bound(expected, ahead.level_per_s, ahead.floor_per_s, ahead.backlog_drain_per_s)
 
 
 def bound(expected_per_s: float, present_per_s: float, floor_per_s: float, drain_per_s: float) -> float:

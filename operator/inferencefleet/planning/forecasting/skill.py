@@ -18,15 +18,15 @@ PRIOR_WINDOWS = 8.0
 PRIOR_DRIFT = 3e-5
 """Variance of the level's relative change, per second of horizon: 7 % in 150 s, 13 % in ten minutes. Between what a
 week of ServeGen's m-large (2e-5) and the Azure 2023 conversation trace (6e-5) teach."""
-LARGEST_SURPRISE = 9.0
+LARGEST_SURPRISE = 4.0
 """One window moves the dispersion by at most so many times itself, and one error the deviation: a step is not noise."""
 FORGET_S = 7200.0
 """Time constant of forgetting: traffic of the morning says little about how to forecast in the evening."""
-PRIOR_FORECASTS = 3.0
+PRIOR_FORECASTS = 10.0
 """Losses are drawn to their mean as by so many forecasts: a single surprise must not decide."""
 SHARPNESS = 16.0
 """A way with a tenth more loss than the best has a fifth of its say, one with a third more a hundredth."""
-STRETCH_STEP = 0.15
+STRETCH_STEP = 0.05
 """Adaptive conformal prediction (Gibbs and Candes 2021): a forecast that was broken widens the next by so much."""
 STRETCH_RANGE = (math.log(0.5), math.log(4.0))
 FORECASTS_DUE = 40

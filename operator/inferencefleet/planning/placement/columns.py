@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import highspy
@@ -45,17 +45,6 @@ class Column:
     @property
     def total(self) -> float:
         return self.dollars + self.missing
-
-
-@dataclass(slots=True)
-class Priced:
-    """The state of the search."""
-
-    columns: list[Column]
-    prices: list[float]
-    bound: float
-    shares: list[float] = field(default_factory=list)
-    """By column, of the last master problem."""
 
 
 def weights(cases: Sequence[Case]) -> list[float]:

@@ -245,10 +245,9 @@ def _unhedged(case: Case, counts: Sequence[int]) -> Verdict:
 
 def _short(case: Case, counts: Sequence[int], around: Around) -> list[Verdict]:
     need, total, got = case.claim.need, sum(counts), worth(case, counts)
-    wanted = max((mode.target for mode in case.modes), default=need.floor)
+    wanted = _wanted(case)
     if total >= case.ceiling:
         sentence = f"maxReplicas={need.ceiling} is worth {got:.2f} req/s of {need.requests_per_s:.2f}; raise it"
-        wanted = max((int(mode.need_units) for mode in case.modes), default=total)
         return [Verdict(code=Reason.MAX_REPLICAS, sentence=sentence, before=wanted, after=total)]
     short = f"{total} replicas are worth {got:.2f} req/s of {need.requests_per_s:.2f}"
     if got >= need.requests_per_s:
@@ -269,6 +268,11 @@ def _short(case: Case, counts: Sequence[int], around: Around) -> list[Verdict]:
         f"{short} and no pool has room for more; raise spec.limits.gpus of a GPUPool, allow more spot, or add a pool"
     )
     return [*first, Verdict(code=Reason.NOT_ENOUGH_GPUS, sentence=sentence, before=wanted, after=total)]
+
+
+def _wanted(case: Case) -> int:
+    """Replicas that demand asks for, room, money and maxReplicas or not, where they are counted by the slowest."""
+    return max((case.claim.need.floor, *(math.ceil(mode.need_units) for mode in case.modes)))
 
 
 def _beyond_budget(case: Case, counts: Sequence[int], around: Around) -> float | None:

@@ -1,0 +1,1 @@
+"""`kubectl fleet simulate`: a trace replayed on fleets and pools."""

@@ -1,0 +1,1 @@
+"""`kubectl fleet snapshot`: what the operator saw, for later."""

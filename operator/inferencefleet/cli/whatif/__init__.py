@@ -1,0 +1,1 @@
+"""`kubectl fleet what-if`: a saved snapshot planned again with something changed."""

@@ -1,0 +1,1 @@
+"""`kubectl fleet why`: a decision in ten lines."""
