@@ -83,8 +83,9 @@ def planning(paper: Paper, counts: Sequence[int], seed: int) -> None:
     paper.parts += [
         "## plan(snapshot) alone",
         "Fleets of five models in nine pools whose limits nobody reaches, metrics present; milliseconds of processor "
-        "time. The first plan, which remembers no capacity yet, is listed apart; each repetition is one period later and has the "
-        "memory of the plan before. Observed lengths change a little with every scrape; declared lengths do not.",
+        "time. The first plan, which remembers no capacity yet, is listed apart; each repetition is one period later "
+        "and has the memory of the plan before. Observed lengths change a little with every scrape; declared lengths "
+        "do not.",
         *plan_speed.tables(found),
         "The second table is the share of each step in the repetitions.",
     ]
