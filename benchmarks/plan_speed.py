@@ -36,6 +36,14 @@ STEPS = tuple(dict.fromkeys((*IN_ASK.values(), *IN_PLAN.values())))
 STEADY, CHANGING = "lengths as in the tick before", "lengths of every fleet change in every tick"
 AIMS_MS = {"ample": 100.0, "scarce": 1000.0}
 AIMED_FLEETS, AIMED_GAP = 1000, 0.01
+ABOUT = (
+    "Fleets of five models with forty mixes of lengths each, half behind a plain Service, half behind a load-aware "
+    "router, spot hedged, three priorities, in nine pools (H100, H200 and A100, each reserved, on-demand and "
+    "spot). Ample: no limit binds. Scarce: each pool has two ninths of the GPUs that all fleets would choose, so "
+    "good ones are wanted several times over, and not everybody can be served by slower ones. Milliseconds of "
+    "processor time on one core, unless said otherwise. First: right after a restart, capacities are not yet "
+    "known. Each repetition is one period later, with what was planned before running and its memory."
+)
 
 
 @dataclass(slots=True)
@@ -156,32 +164,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     paper = Paper("plan_speed", "Time of plan(snapshot)", seed=args.seed)
-    found = []
-    for pools in AIMS_MS:
-        for count in (int(number) for number in args.fleets.split(",")):
+    found: list[Measured] = []
+    for count in (int(number) for number in args.fleets.split(",")):
+        for pools in AIMS_MS:
             repetitions = max(1, min(20, 2000 // count))
             each = measure(count, STEADY, repetitions=repetitions, seed=args.seed, scarce=pools == "scarce")
             print(f"{count} fleets, {pools}: {1000 * median(each.again_s):.1f} ms", flush=True)
             found.append(each)
-    times, shares = tables(found)
-    paper.parts += [
-        "Fleets of five models with forty mixes of lengths each, half behind a plain Service, half behind a load-aware "
-        "router, spot hedged, three priorities, in nine pools (H100, H200 and A100, each reserved, on-demand and "
-        "spot). Ample: no limit binds. Scarce: each pool has two ninths of the GPUs that all fleets would choose, so "
-        "good ones are wanted several times over, and not everybody can be served by slower ones. Milliseconds of "
-        "processor time on one core, unless said otherwise. First: right after a restart, capacities are not yet "
-        "known. Each repetition is one period later, with what was planned before running and its memory.",
-        times,
-        "## Aims",
-        aims(found),
-        "## How it grows",
-        growth(found),
-        "## Share of each step in the repetitions",
-        shares,
-    ]
-    paper.figures["plan"] = [asdict(each) for each in found]
-    paper.write()
+        # Who has no patience for the largest size has the results of the others.
+        paper.parts = [ABOUT, *sections(found)]
+        paper.figures["plan"] = [asdict(each) for each in found]
+        paper.write()
     return 0
+
+
+def sections(found: Sequence[Measured]) -> list[str | Table]:
+    times, shares = tables(found)
+    return [
+        times, "## Aims", aims(found), "## How it grows", growth(found),
+        "## Share of each step in the repetitions", shares,
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

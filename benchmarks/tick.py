@@ -82,9 +82,10 @@ def planning(paper: Paper, counts: Sequence[int], seed: int) -> None:
             print(f"plan of {count} fleets, {lengths}: {1000 * found[-1].again_s[-1]:.1f} ms", flush=True)
     paper.parts += [
         "## plan(snapshot) alone",
-        "Fleets of 2 to 9 replicas with different models of traffic, three pools with limits, metrics present. The "
-        "first plan, which remembers no capacity yet, is listed apart; each repetition is one period later and has the "
-        "memory of the plan before. Observed lengths change a little with every scrape; declared lengths do not.",
+        "Fleets of five models in nine pools whose limits nobody reaches, metrics present; milliseconds of processor "
+        "time. The first plan, which remembers no capacity yet, is listed apart; each repetition is one period later "
+        "and has the memory of the plan before. Observed lengths change a little with every scrape; declared lengths "
+        "do not.",
         *plan_speed.tables(found),
         "The second table is the share of each step in the repetitions.",
     ]

@@ -16,7 +16,7 @@ from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.calibrate import NOTHING, Learnt, calibrate
 from inferencefleet.planning.coldstart import expected_cold_start_s
 from inferencefleet.planning.drift import learn_lengths
-from inferencefleet.planning.estimate import drain_time_s, estimate
+from inferencefleet.planning.estimate import believable, drain_time_s, estimate
 from inferencefleet.planning.forecast import forecast
 from inferencefleet.planning.forecasting.quantile import looked_at_again, planning_quantile
 from inferencefleet.planning.guards import Guarded
@@ -80,7 +80,7 @@ class Asked:
 
 def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked | FleetPlan:
     """What the fleet asks for; a plan that changes nothing when it cannot be planned. Pure."""
-    without = around.settings.without
+    without, memory = around.settings.without, believable(memory)
     if Part.ROUTING in without:
         state = replace(state, fleet=replace(state.fleet, routing=Routing.UNIFORM))
     fleet = state.fleet

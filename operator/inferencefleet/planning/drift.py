@@ -26,6 +26,8 @@ SLOW_S = 1200.0
 LEAST_KEPT = 300.0
 """Of a rarely used fleet, so many requests are remembered however long ago they were."""
 MOST_SEEN = 1e5
+MOST_COUNTED = 1e15
+"""Requests, or their tokens, in one window: more is no reading."""
 MATERIAL_DRIFT, MATERIAL_SHIFT = 0.02, 0.15
 """Drift of the last minute against the slow mix: PSI (two log-normals 0.14 deviations apart), and shift of the mean."""
 MATERIAL_CHANGE, MATERIAL_MEAN, MATERIAL_HIT = 0.0025, 0.05, 0.05
@@ -66,7 +68,10 @@ def learn_lengths(
 
 
 def _usable(histogram: Histogram | None) -> bool:
-    return histogram is not None and histogram.total > 0 and math.isfinite(histogram.total + histogram.sum)
+    """Finite sums of counts that can be: a counter that began again leaves negative ones behind."""
+    if histogram is None or not (0 < histogram.total <= MOST_COUNTED and 0 < histogram.sum <= MOST_COUNTED):
+        return False
+    return bool(histogram.counts) and min(histogram.counts) >= 0 and 0 < sum(histogram.counts) <= MOST_COUNTED
 
 
 def _followed(slow: Histogram | None, fast: Histogram, kept: float, new_share: float) -> Histogram:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap
@@ -18,6 +19,8 @@ DRAIN_SHARE = 0.2
 LEAST_DRAIN_S = 15.0
 """A gauge is one moment: a shorter drain would answer a burst of one scrape."""
 DEFAULT_TTFT_S = 1.0
+MOST = 1e9
+"""Requests, or requests/s, of one fleet: more is no reading."""
 
 
 def estimate(fleet: Fleet, metrics: FleetMetrics | MetricsGap, memory: FleetMemory, *, at_s: float) -> Demand:
@@ -67,7 +70,7 @@ def estimate(fleet: Fleet, metrics: FleetMetrics | MetricsGap, memory: FleetMemo
 def _begun_per_s(metrics: FleetMetrics) -> float | None:
     """First tokens each second."""
     seen = metrics.ttft_s
-    if seen is None or not math.isfinite(seen.total) or seen.total <= 0 or metrics.window_s <= 0:
+    if seen is None or not 0 < seen.total <= MOST or metrics.window_s <= 0:
         return None
     return seen.total / metrics.window_s
 
@@ -91,7 +94,13 @@ def _remembered(memory: FleetMemory, growth_per_s: float | None, at_s: float) ->
 
 def _finite(value: float | None) -> float | None:
     """NaN and infinity are what a division by nothing leaves behind: unknown, neither zero nor endless."""
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and abs(value) <= MOST else None
+
+
+def believable(memory: FleetMemory) -> FleetMemory:
+    """Without rates that nobody can have seen: a memory may come from a status that was edited or cut."""
+    kept = tuple(point for point in memory.arrivals if math.isfinite(point[0]) and 0 <= point[1] <= MOST)
+    return memory if len(kept) == len(memory.arrivals) else replace(memory, arrivals=kept)
 
 
 def _healthy_queue(fleet: Fleet, arrivals_per_s: float) -> float:
