@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
 from inferencefleet.domain.lengths import LengthMix
-from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
+from inferencefleet.domain.observation import FleetMetrics, MetricsGap
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, Sizing
-from inferencefleet.domain.pool import CapacityType, Exhaustion, InterruptionRecord, PoolState
+from inferencefleet.domain.pool import Exhaustion, InterruptionRecord, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, Part, PlannerSettings
 from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.calibrate import NOTHING, Learnt, calibrate
+from inferencefleet.planning.claim import as_guarded, claim_of, current, offer_of
 from inferencefleet.planning.coldstart import expected_cold_start_s
 from inferencefleet.planning.drift import learn_lengths
 from inferencefleet.planning.estimate import believable, drain_time_s, estimate
@@ -22,8 +23,8 @@ from inferencefleet.planning.forecasting.quantile import looked_at_again, planni
 from inferencefleet.planning.guards import Guarded
 from inferencefleet.planning.hedge import Exposed, Hedge, Known, hedge
 from inferencefleet.planning.hits import predict, remember
-from inferencefleet.planning.place import SURVIVAL_UTILISATION, Need, Placement, cheapest_first
-from inferencefleet.planning.placement import Claim, Offer, place_all
+from inferencefleet.planning.place import SURVIVAL_UTILISATION, Placement, cheapest_first
+from inferencefleet.planning.placement import Claim, place_all
 from inferencefleet.planning.refuse import refuse, usable_pools
 from inferencefleet.planning.remember import remember_arrivals
 from inferencefleet.planning.restrain import restrain
@@ -142,7 +143,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     # 4. Where would it be cheapest, alone in the world?
     gap = _gap(state, demand)
     terms = _hedge(state, rooms, cold_s, demand, ahead, around)
-    claim = _claim(state, gap, ahead, rooms, terms, hedged=Part.HEDGE not in without)
+    claim = claim_of(state, gap, ahead, rooms, terms, hedged=Part.HEDGE not in without)
     offers = [offer_of(room, around.pools[room.pool], terms, gpus=None) for room in rooms]
     wanted = place_all((claim,), offers, deadline_s=around.settings.placement_deadline_s).placements[fleet.key]
 
@@ -154,39 +155,13 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     return Asked(
         state=state, memory=memory, problems=problems, demand=demand, lengths=lengths, ahead=ahead, gap=gap,
         rooms=rooms, counted=counted, terms=terms, wanted=wanted, guarded=guarded,
-        claim=_as_guarded(claim, wanted, guarded.total),
+        claim=as_guarded(claim, wanted, guarded.total),
     )  # fmt: skip
-
-
-def offer_of(room: Room, state: PoolState, terms: Hedge, *, gpus: int | None) -> Offer:
-    """The pool as placement sees it; `gpus` is what those who share it may hold in all."""
-    pool = state.pool
-    price, start_cost_hours = expected_price(room, terms)
-    return Offer(
-        pool=pool.name,
-        gpus=gpus,
-        gpus_per_node=pool.gpus_per_node,
-        price_per_gpu_hour=pool.price_per_gpu_hour,
-        marginal_price_per_gpu_hour=price,
-        capacity_type=room.capacity_type,
-        start_cost_hours=start_cost_hours,
-    )
-
-
-def expected_price(room: Room, terms: Hedge) -> tuple[float, float]:
-    """(dollars of one GPU more for an hour, hours of its price that a start wastes); reserved is paid already."""
-    own = terms.pools[room.pool]
-    return 0.0 if room.capacity_type is CapacityType.RESERVED else own.price_per_gpu_hour, own.start_cost_hours
 
 
 def window_s(state: FleetState) -> float:
     """Rate window of the fleet's metrics."""
     return state.metrics.window_s if isinstance(state.metrics, FleetMetrics) else DEFAULT_WINDOW_S
-
-
-def current(state: FleetState) -> dict[str, int]:
-    """What the Deployments ask for now, by pool."""
-    return {workload.pool: workload.replicas for workload in state.workloads}
 
 
 def _at_the_size_to_come(
@@ -318,56 +293,3 @@ def _hedge(
         at_s=around.at_s,
         known=around.losses,
     )
-
-
-def _claim(
-    state: FleetState, gap: MetricsGap | None, ahead: Forecast, rooms: tuple[Room, ...], terms: Hedge, *, hedged: bool
-) -> Claim:
-    fleet = state.fleet
-    prices = [room.dollars_per_request_per_s for room in rooms if room.sizing.usable]
-    attainment = min(fleet.attainment, 0.9999)
-    return Claim(
-        key=fleet.key,
-        priority=fleet.priority,
-        need=Need(
-            requests_per_s=ahead.upper_per_s,
-            survival_requests_per_s=terms.survival_requests_per_s if hedged else 0.0,
-            floor=fleet.scaling.min_replicas,
-            ceiling=fleet.scaling.max_replicas,
-            keep=_kept_blindly(state) if gap is not None else {},
-        ),
-        rooms=rooms,
-        spot=fleet.spot,
-        routing=fleet.routing,
-        current=current(state),
-        losses={room.pool: terms.losses.get(room.pool, 0) if hedged else 0 for room in rooms},
-        # Of one request/s for an hour: at this price the declared attainment is just worth its GPUs.
-        shortage_price_per_request_per_s=max(0.01, *prices) * attainment / (1 - attainment),
-        budget_per_hour=fleet.most_per_hour,
-    )
-
-
-def _kept_blindly(state: FleetState) -> dict[str, int]:
-    """Without metrics every replica stays where it is, except on nodes that go away."""
-    doomed = {workload.pool: 0 for workload in state.workloads}
-    for replica in state.replicas:
-        if replica.doomed and replica.phase is not Phase.TERMINATING and replica.pool in doomed:
-            doomed[replica.pool] += 1
-    return {pool: max(0, replicas - doomed[pool]) for pool, replicas in current(state).items()}
-
-
-def _as_guarded(claim: Claim, wanted: Placement, total: int) -> Claim:
-    """Guards count replicas: more than wanted is a floor, fewer is a ceiling that demand has to bow to."""
-    if total > wanted.total:
-        return replace(claim, need=replace(claim.need, floor=total))
-    if total < wanted.total:
-        share = total / wanted.total
-        need = replace(
-            claim.need,
-            requests_per_s=claim.need.requests_per_s * share,
-            survival_requests_per_s=claim.need.survival_requests_per_s * share,
-            floor=total,
-            ceiling=total,
-        )
-        return replace(claim, need=need)
-    return claim

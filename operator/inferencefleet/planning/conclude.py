@@ -8,7 +8,8 @@ from inferencefleet.domain.fleet import Fleet, Mode
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Reason, Verdict
 from inferencefleet.domain.snapshot import FleetState
 from inferencefleet.physics.quick import whole_replicas
-from inferencefleet.planning.ask import Asked, Surroundings, current, window_s
+from inferencefleet.planning.ask import Asked, Surroundings, window_s
+from inferencefleet.planning.claim import current
 from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
 from inferencefleet.planning.forecasting.quantile import HIGHEST_QUANTILE, upper_at
 from inferencefleet.planning.hedge import risk_sentence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inferencefleet.planning.ask import Asked, Surroundings, expected_price, offer_of
+from inferencefleet.planning.ask import Asked, Surroundings
+from inferencefleet.planning.claim import expected_price, offer_of
 from inferencefleet.planning.place import Placement
 from inferencefleet.planning.placement import Joint, Offer, place_all
 from inferencefleet.planning.rooms import Room
