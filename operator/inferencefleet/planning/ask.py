@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import ceil
 
 from inferencefleet.domain.capacity import ReplicaShape
 from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
@@ -12,7 +13,6 @@ from inferencefleet.domain.observation import FleetMetrics, MetricsGap
 from inferencefleet.domain.plan import Demand, FleetPlan, Forecast, Sizing
 from inferencefleet.domain.pool import Exhaustion, InterruptionRecord, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, Part, PlannerSettings
-from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.calibrate import NOTHING, Learnt, calibrate
 from inferencefleet.planning.claim import as_guarded, claim_of, current, offer_of
 from inferencefleet.planning.coldstart import expected_cold_start_s
@@ -142,7 +142,7 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
 
     # 4. Where would it be cheapest, alone in the world?
     gap = _gap(state, demand)
-    terms = _hedge(state, rooms, cold_s, demand, ahead, around)
+    terms = _hedge(state, rooms, _cold_starts_s(rooms, state, around, anew=True), demand, about, around)
     claim = claim_of(state, gap, ahead, rooms, terms, hedged=Part.HEDGE not in without)
     offers = [offer_of(room, around.pools[room.pool], terms, gpus=None) for room in rooms]
     wanted = place_all((claim,), offers, deadline_s=around.settings.placement_deadline_s).placements[fleet.key]
@@ -227,8 +227,10 @@ def _reach_s(rooms: Sequence[Room], cold_s: Mapping[str, float], arrivals_per_s:
     return reach_s or max(cold_s.values())
 
 
-def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surroundings) -> dict[str, float]:
-    """By pool."""
+def _cold_starts_s(
+    rooms: Sequence[Room], state: FleetState, around: Surroundings, *, anew: bool = False
+) -> dict[str, float]:
+    """By pool; see `expected_cold_start_s`."""
     alike: dict[ReplicaShape, set[str]] = {}
     for one in rooms:
         alike.setdefault(one.sizing.shape, set()).add(one.pool)
@@ -239,6 +241,7 @@ def _cold_starts_s(rooms: Sequence[Room], state: FleetState, around: Surrounding
             one.sizing.shape,
             starting_s=around.settings.starting_s,
             alike=alike[one.sizing.shape],
+            anew=anew,
         )
         for one in rooms
     }
@@ -267,18 +270,21 @@ def _hedge(
     rooms: Sequence[Room],
     cold_s: Mapping[str, float],
     demand: Demand,
-    ahead: Forecast,
+    about: int,
     around: Surroundings,
 ) -> Hedge:
-    """On what terms the fleet may use each pool, with as many replicas there as it has or could have."""
-    fleet, now = state.fleet, current(state)
-    slowest = min(room.sizing.planned_requests_per_s for room in rooms if room.sizing.usable)
-    could = fleet.spot.max_fraction * min(fleet.scaling.max_replicas, whole_replicas(ahead.upper_per_s / slowest))
+    """On what terms the fleet may use each pool, with as many replicas there as a fleet of about this size may have.
+
+    Neither that number nor the time to replace one may depend on the last decision about a pool: a replica less would
+    need no spare, or find its own empty node again, and come back in the next tick.
+    """
+    fleet = state.fleet
+    could = ceil(fleet.spot.max_fraction * about)
     exposed = tuple(
         Exposed(
             pool=around.pools[room.pool].pool,
             record=around.records[room.pool],
-            replicas=max(now.get(room.pool, 0), min(room.most, int(could))),
+            replicas=min(room.most, could),
             replicas_per_node=room.replicas_per_node,
             cold_start_s=cold_s[room.pool],
         )

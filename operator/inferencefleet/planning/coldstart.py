@@ -28,15 +28,17 @@ def expected_cold_start_s(
     *,
     starting_s: float | None,
     alike: Collection[str],
+    anew: bool = False,
 ) -> float:
     """Seconds from a new replica's creation to its readiness in this pool: time to a node + time to serve there.
+    `anew`: on a node that must come first, whatever nodes have free GPUs now.
 
     Each part is the 90th percentile of what the fleet's own replicas took, as far as they tell: nodes in this pool,
     model loads in every pool of `alike` (the same GPU). The prior of the first part is the pool's p50 (0 when nodes
     have the free GPUs), that of the second `starting_s`, or what physics expects of a model of this size.
     """
     provision_s = 0.0
-    if not _has_room(state, replicas, shape.tensor_parallel):
+    if anew or not _has_room(state, replicas, shape.tensor_parallel):
         waits = _waits(replica for replica in replicas if replica.pool == state.pool.name)
         # Past the pool's p95 a wait is a failure to deliver, with a back-off of its own, and no provisioning time.
         provision_s = min(_high(waits, state.pool.provision_p50_s), state.pool.provision_p95_s)
