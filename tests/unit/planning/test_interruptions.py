@@ -145,12 +145,12 @@ def test_nodes_that_go_within_one_replacement_time_are_one_event() -> None:
     market = Market(nodes=8)
     market.tick()
     market.take("n0")
-    assert market.tick().restless.lone == 1
+    assert market.tick().calm.lone == 1
     market.take("n1", "n2")
     record = market.tick(after_s=300)
     assert record.events == pytest.approx(1, rel=1e-3)
-    assert record.restless.lone == pytest.approx(0, abs=1e-3), "it is not a lone loss any more"
-    assert record.restless.groups[1] == pytest.approx(1, rel=1e-3), "3 of 8 is up to half"
+    assert record.calm.lone == pytest.approx(0, abs=1e-3), "it is not a lone loss any more"
+    assert record.calm.groups[1] == pytest.approx(1, rel=1e-3), "3 of 8 is up to half"
     market.take("n3")
     assert market.tick(after_s=900).events == pytest.approx(2, rel=1e-2), "that is the next one"
 
@@ -214,11 +214,12 @@ def test_only_spot_nodes_are_taken_back(kind: CapacityType) -> None:
     assert expected_stay_h(market.record, market.pool, market.at_s) == float("inf")
 
 
-def test_without_experience_the_declared_rate_is_believed_and_more_of_it_at_first() -> None:
+def test_without_experience_the_declared_rate_is_believed_and_more_of_it_after_a_loss() -> None:
     calm = InterruptionRecord(as_of_s=NOW_S, quiet_since_s=NOW_S - RESTLESS_S)
     assert believe(calm, POOL, NOW_S).per_node_hour == pytest.approx(0.05)
-    fresh = believe(InterruptionRecord(), POOL, NOW_S)
-    assert fresh.per_node_hour == pytest.approx(0.05 * RESTLESS_FACTOR)
+    assert believe(InterruptionRecord(), POOL, NOW_S).per_node_hour == pytest.approx(0.05)
+    shaken = InterruptionRecord(as_of_s=NOW_S, quiet_since_s=NOW_S - 60)
+    assert believe(shaken, POOL, NOW_S).per_node_hour == pytest.approx(0.05 * RESTLESS_FACTOR)
 
 
 def test_what_is_seen_outweighs_what_is_declared() -> None:
