@@ -47,6 +47,16 @@ class Observed:
         decode, extension = self._step_and_extension(scales)
         return np.asarray(decode / (1 - np.minimum(BUSIEST, self._prompts_per_s * extension)))
 
+    def factor_log(self, scales: Scales, itl_s: Floats) -> Floats:
+        """Log of the factor on all constants at which the model gives these mean inter-token latencies, shape (n,).
+
+        Both the step and what prompts add to it grow in proportion to the factor f, so that f step / (1 - lambda f ext)
+        is solved for f. The ratio of latencies is larger than f wherever prompts take much of the time: an engine that
+        is 40 % faster than modelled is twice as quick under a load that would all but saturate the modelled one.
+        """
+        decode, extension = self._step_and_extension(scales)
+        return np.asarray(np.log(itl_s / (decode + self._prompts_per_s * extension * itl_s)))
+
     def prefill_s(self, scales: Scales) -> Floats:
         """Mean time from being scheduled to the first token, seconds, shape (n,): own chunks, and others' beside."""
         decode, extension = self._step_and_extension(scales)

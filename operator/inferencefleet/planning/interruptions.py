@@ -32,6 +32,8 @@ CALM_HOURS, RESTLESS_HOURS = 24.0, 6.0
 """The declared rate weighs as much as so many hours of watching."""
 RESTLESS_FACTOR = 3.0
 """Of the declared rate, while nothing is known of restless hours."""
+TAKEN_SHARE = 0.25
+"""Of the nodes in use, lost within one tick: a market that wants so much back has none to give for a while."""
 GROUP_PART = 0.5
 """Of the declared rate: nodes that go together with others. In recorded markets it was 50 to 95 %."""
 PRIOR_SHARES = (0.25, 0.25, 0.15, 0.35)
@@ -66,7 +68,7 @@ def observe(
         taken = _doomed_before_the_first_look(record, present, occupied, pool, at_s)
         held, silent = sum(1 for name in present if name in occupied), 0
     else:
-        taken = [name for name in memory.nodes if name not in present or present[name].doomed]
+        taken = _taken(memory, present)
         held, silent = len(memory.nodes), sum(1 for name in taken if name not in present)
     if taken:
         record = _with_losses(record, len(taken), held, together_s(pool), at_s)
@@ -93,6 +95,19 @@ def observe(
     if return_s is not None and return_s > (record.quiet_since_s or 0.0):
         record = replace(record, quiet_since_s=return_s)
     return record, replace(memory, at_s=at_s, generation=pool.generation, nodes=watched, doomed=doomed, record=record)
+
+
+def is_taking_back(state: PoolState, memory: PoolMemory) -> bool:
+    """A good part of the nodes that the last tick watched is doomed or gone: who is replaced now goes elsewhere."""
+    if state.pool.capacity_type is not CapacityType.SPOT or memory.generation != state.pool.generation:
+        return False
+    present = {node.name: node for node in state.nodes}
+    taken = len(_taken(memory, present))
+    return taken > 0 and taken >= TAKEN_SHARE * len(memory.nodes)
+
+
+def _taken(memory: PoolMemory, present: Mapping[str, NodeState]) -> list[str]:
+    return [name for name in memory.nodes if name not in present or present[name].doomed]
 
 
 def together_s(pool: Pool) -> float:

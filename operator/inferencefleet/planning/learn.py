@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from math import exp, log, sqrt
 
+import numpy as np
+
 from inferencefleet.domain.calibration import (
     PROBATION_WINDOWS,
     RESIDUALS_KEPT,
@@ -53,15 +55,17 @@ def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_
     window = reading.window
     spread = prompt_shape(reading.lengths)
     observed = Observed(shape, [window], spread)
-    predicted, modelled = float(observed.itl_s(entry.fitted)[0]), float(observed.itl_s(Scales())[0])
-    residual = log(window.itl_s) - log(predicted)
+    expected = float(observed.itl_s(constants(entry))[0])
+    measured = np.array([window.itl_s])
+    residual = float(observed.factor_log(entry.fitted, measured)[0])
+    of_prior = float(observed.factor_log(Scales(), measured)[0])
     innovation = residual - entry.itl_log
     if abs(innovation) > GATE * max(entry.sigma_log, SIGMA_FLOOR_LOG):
         suspects = entry.suspects + 1 if innovation > 0 else entry.suspects - 1
         if (entry.suspects > 0) != (innovation > 0) and entry.suspects:
             suspects = 1 if innovation > 0 else -1
         if abs(suspects) < SUSPECTS_IN_A_ROW:
-            return _suspected(replace(entry, suspects=suspects), window.itl_s, predicted * exp(entry.itl_log), at_s)
+            return _suspected(replace(entry, suspects=suspects), window.itl_s, expected, at_s)
         entry = replace(entry, suspects=suspects)
     else:
         entry = replace(entry, suspects=0)
@@ -69,7 +73,7 @@ def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_
     learnt = replace(
         entry,
         itl_log=_moved(entry.itl_log, residual, gain),
-        fitted_itl_log=log(predicted / modelled),
+        fitted_itl_log=of_prior - residual,
         sigma_log=_sigma(entry.sigma_log, innovation),
         used=entry.used + 1,
         misses=0,
@@ -80,7 +84,7 @@ def learn(entry: ShapeCalibration, reading: Reading, shape: ReplicaShape, *, at_
         verdict=WindowVerdict.ACCEPTED,
         sentence=(
             f"ITL {1000 * window.itl_s:.2f} ms at a batch of {window.decode_seqs:.1f}, "
-            f"{1000 * predicted * exp(entry.itl_log):.2f} ms predicted"
+            f"{1000 * expected:.2f} ms predicted"
         ),
         updated_s=at_s,
         looked_s=at_s,

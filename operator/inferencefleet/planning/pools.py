@@ -9,6 +9,7 @@ from inferencefleet.domain.observation import Phase, Replica
 from inferencefleet.domain.pool import CapacityType, Exhaustion, Pool, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.planning.coldstart import SHORTEST_PROVISIONING_S
+from inferencefleet.planning.interruptions import is_taking_back
 
 LONGEST_BACKOFF_S = 3600.0
 WAITS_KEPT = 20
@@ -60,10 +61,14 @@ def judge_exhaustion(
 
     healthy -> (a replica is blocked) -> exhausted until -> probing (one replica more) -> healthy, or exhausted for
     twice as long. A pool that gave others a node meanwhile is short, not dry: the back-off stays as it was. One that
-    fails again soon after it recovered goes on where it left off.
+    fails again soon after it recovered goes on where it left off. A market that takes nodes back is exhausted at once:
+    whoever lost them there needs others now, and would wait for a node that somebody else is given.
     """
     before, memory = state.exhaustion, memory or PoolMemory()
     mine = list(replicas)
+    if is_taking_back(state, memory):
+        strikes = 1 + _remembered(memory, at_s, settings) if before is None else before.strikes
+        return _strike(strikes, at_s if before is None else before.since_s, at_s, settings)
     patient_s = patience_s(state, memory, before)
     blocked = any(is_blocked(replica, state.pool, at_s, patient_s=patient_s) for replica in mine)
     if before is None:

@@ -62,12 +62,12 @@ class _Measured:
 
     def __init__(self, shape: ReplicaShape, windows: Sequence[Window], spread: Sequence[float]) -> None:
         self._observed = Observed(shape, windows, spread)
-        self._itl = np.log([window.itl_s for window in windows])
+        self._itl_s = np.array([window.itl_s for window in windows])
         self._prefill = np.log([window.prefill_s or np.nan for window in windows])
 
     def itl_log(self, scales: Scales) -> Floats:
-        """Log residuals, shape (n,)."""
-        return np.asarray(self._itl - np.log(self._observed.itl_s(scales)))
+        """Logs of the factors on the constants that explain each window, shape (n,)."""
+        return self._observed.factor_log(scales, self._itl_s)
 
     def error(self, scales: Scales, average: float = 0.0) -> float:
         """Mean error of ITL, and some of that of prefill, once an average residual of both is taken off."""

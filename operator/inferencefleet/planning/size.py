@@ -45,7 +45,7 @@ def size(
     running = {workload.pool: workload.tensor_parallel for workload in workloads if workload.replicas > 0}
     elsewhere = {pool.gpu.name: running[pool.name] for pool in reversed(pools) if pool.name in running}
     known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
-    sizings = []
+    kinds: list[tuple[object, ...]] = []
     fixed_sizes = [_fixed_size(fleet, pool, running, elsewhere) for pool in pools]
     learnt_scales = _agreed(
         [(pool.gpu, fixed) for pool, fixed in zip(pools, fixed_sizes, strict=True)],
@@ -62,8 +62,24 @@ def size(
             if not known[key][1].serves and fleet.engine.tensor_parallel is None:
                 # What runs was chosen for another model or SLO: it must be restarted anyway.
                 known[key] = _one_replica(fleet, pool, None, lengths, scales)
-        sizings.append(_priced(fleet, pool, *known[key], scales, learnt, replicas))
-    return tuple(sizings)
+        kinds.append(key)
+    doubts = _doubts(kinds, [
+        learnt.sigma_log(known[key][0], pool.name, scales, known[key][1].concurrency)
+        for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
+    ])  # fmt: skip
+    return tuple(
+        _priced(fleet, pool, *known[key], replace(scales, sigma_log=doubts[key]), replicas)
+        for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
+    )
+
+
+def _doubts(kinds: Sequence[tuple[object, ...]], sigmas_log: Sequence[float]) -> Mapping[tuple[object, ...], float]:
+    """One uncertainty for each kind of replica, its largest: pools that are equally fast but not equally well known are
+    no mixture of speeds, and nothing is gained by leaving one of them empty."""
+    found: dict[tuple[object, ...], float] = {}
+    for kind, sigma_log in zip(kinds, sigmas_log, strict=True):
+        found[kind] = max(sigma_log, found.get(kind, 0.0))
+    return found
 
 
 def _fixed_size(fleet: Fleet, pool: Pool, running: Mapping[str, int], elsewhere: Mapping[str, int]) -> int | None:
@@ -169,17 +185,15 @@ def _priced(
     shape: ReplicaShape,
     capacity: ReplicaCapacity,
     scales: Scales,
-    learnt: Learnt,
     replicas: int,
 ) -> Sizing:
     utilisation = fleet.utilisation_of(replicas)
-    sigma_log = learnt.sigma_log(shape, pool.name, scales, capacity.concurrency)
     return Sizing(
         pool=pool.name,
         shape=shape,
         capacity=capacity,
-        scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(utilisation, sigma_log),
+        scales=scales,
+        planned_requests_per_s=capacity.requests_per_s * planned_share(utilisation, scales.sigma_log),
         utilisation=utilisation,
         marginal_price_per_hour=pool.marginal_price_per_gpu_hour * shape.tensor_parallel,
         price_per_hour=pool.price_per_gpu_hour * shape.tensor_parallel,
