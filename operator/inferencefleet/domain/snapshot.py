@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from inferencefleet.domain.calibration import ShapeCalibration
+from inferencefleet.domain.feedback import Feedback
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.history import Blocks, LengthMemory, Points, Skill
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Replica, WorkloadState
@@ -32,6 +33,8 @@ class FleetMemory:
     """Replicas decided at the last tick, without those that only stand in for doomed ones."""
     scale_events: tuple[tuple[float, int], ...] = ()
     """(epoch seconds, change of replicas), oldest first, as far back as a rate policy or the cooling looks."""
+    feedback: Feedback = Feedback()
+    """What measured attainment makes of utilisation."""
     hits: HitRecord = HitRecord()
     """How the prefix hit ratio went with the number of replicas."""
     calibration: tuple[ShapeCalibration, ...] = ()
@@ -88,6 +91,7 @@ class Part(StrEnum):
     CALIBRATION = "calibration"
     HEDGE = "hedge"
     ROUTING = "routing"
+    FEEDBACK = "feedback"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

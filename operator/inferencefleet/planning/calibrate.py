@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import hypot, log2
+from math import exp, hypot, log2
 
 from inferencefleet.domain.calibration import PROBATION_WINDOWS, ShapeCalibration, ShapeKey, WindowVerdict
 from inferencefleet.domain.capacity import ReplicaShape, Scales
@@ -23,7 +23,7 @@ from inferencefleet.domain.snapshot import FleetMemory, FleetState
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.observed import shape_key
-from inferencefleet.planning.learn import applied, guarded, learn
+from inferencefleet.planning.learn import FULL_TRUST_WINDOWS, applied, constants, guarded, learn
 from inferencefleet.planning.windows import Look, Reading, Refusal, read
 
 MOST_SHAPES = 12
@@ -31,6 +31,8 @@ MOST_SHAPES = 12
 OTHER_POOL_SIGMA_LOG = 0.05
 OTHER_SIZE_SIGMA_LOG = 0.10
 """Added uncertainty of what another pool, or another tensor-parallel size on the same GPU, has taught."""
+SLOWER_LOG = 0.15
+"""So much slower than its like a pool must be seen to be before it is believed to be of another kind."""
 BEYOND_SIGMA_LOG = 0.04
 """Added for every doubling of the batch beyond the largest one seen."""
 SAFE_LOAD = 0.95
@@ -56,7 +58,7 @@ class Learnt:
         alike = self._of(key)
         own = next((entry for entry in alike if entry.pool == pool), None)
         best = max(alike, key=_experience, default=None)
-        if own is not None and (own.used >= PROBATION_WINDOWS or own is best):
+        if own is not None and (own is best or own.used >= FULL_TRUST_WINDOWS or _is_slower(own, best)):
             return own.applied or prior
         if best is not None:
             return _less_sure(best.applied or prior, OTHER_POOL_SIGMA_LOG, prior)
@@ -221,6 +223,13 @@ def _less_sure(scales: Scales, more_sigma_log: float, prior: Scales) -> Scales:
     """The same constants with the uncertainty of the transfer: never surer than its source, nor less than the prior."""
     added = min(prior.sigma_log, hypot(scales.sigma_log, more_sigma_log))
     return replace(scales, sigma_log=max(scales.sigma_log, added))
+
+
+def _is_slower(own: ShapeCalibration, best: ShapeCalibration | None) -> bool:
+    """Whether few windows of its own say already that a pool is not as fast as the one that has taught most."""
+    if best is None or best.applied is None or own.used < PROBATION_WINDOWS:
+        return False
+    return constants(own).memory > exp(SLOWER_LOG) * best.applied.memory
 
 
 def _experience(entry: ShapeCalibration) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from inferencefleet.domain.fleet import Fleet, Mode
 from inferencefleet.domain.plan import FleetPlan, PoolPlan, Reason, Verdict
@@ -11,6 +12,7 @@ from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.ask import Asked, Surroundings, window_s
 from inferencefleet.planning.claim import current
 from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
+from inferencefleet.planning.feedback import learn_feedback
 from inferencefleet.planning.forecasting.quantile import HIGHEST_QUANTILE, upper_at
 from inferencefleet.planning.hedge import risk_sentence
 from inferencefleet.planning.place import Placement
@@ -26,7 +28,9 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
     # 1. What others still hold cannot be had yet.
     held = _within_reach(asked, placement, around)
     total = asked.guarded.total
-    memory = remember_size(asked.memory, min(total, placement.total), state, at_s=around.at_s, window_s=window_s(state))
+    short = placement.total < asked.wanted.total or _short_of(placement, fleet) > 0
+    feedback = learn_feedback(asked.memory.feedback, fleet, state.metrics, at_s=around.at_s, short=short)
+    memory = remember_size(replace(asked.memory, feedback=feedback), min(total, placement.total), state, at_s=around.at_s, window_s=window_s(state))
 
     # 2. One step towards it: up at once, down only when others serve.
     needed = max(min(total, placement.total), _short_of(placement, fleet))

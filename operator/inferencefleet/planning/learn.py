@@ -28,7 +28,7 @@ LARGEST_LOG = log(3.0)
 """Nothing that was learnt leaves [1/3, 3]."""
 IMPLAUSIBLE_LOG = 2 * LARGEST_LOG
 """A latency that is off by nine times is one of something else."""
-LARGEST_MOVE_LOG = 0.2
+LARGEST_MOVE_LOG = 0.3
 """Of an average, for one window."""
 GATE = sqrt(7.378)
 """Standard deviations from which on a window is suspected: 97.5 % of a chi-square with two degrees of freedom."""
@@ -38,7 +38,7 @@ SIGMA_FLOOR_LOG = 0.08
 SIGMA_GAIN = 0.15
 ABS_TO_SIGMA = 1.2533
 """Mean absolute value to standard deviation, for a normal distribution."""
-FULL_TRUST_WINDOWS = 10
+FULL_TRUST_WINDOWS = 6
 """Accepted windows from which on a speed above the prior is believed in full."""
 SETTLED_WINDOWS = 6
 """Accepted windows after which 0.7^6 = 12 % of the first error is left in the average."""

@@ -27,13 +27,15 @@ def reshape(
     - A pool grows at once; replicas on doomed nodes are asked for again on top of them.
     - A pool shrinks only as far as replicas that serve elsewhere make up for it (make before break), so a move
       between pools never leaves fewer than `needed` replicas able to serve, as far as they could serve before. The
-      same holds for replicas that start: none is given up for one that has no node yet.
+      same holds for replicas that start: none is given up for one that starts later elsewhere.
 
     `needed` is what demand asks for; it exceeds the sum of `placed` when no pool has room for all.
     """
     ready = sum(count.ready for count in counted.values())
     bound = ready + sum(count.starting for count in counted.values())
-    spare, spare_bound, replaced = max(0, ready - needed), max(0, bound - needed), ready >= needed
+    spare, spare_bound, replaced = max(0, ready - needed), bound - needed, ready >= needed
+    newcomers = {pool: max(0, min(count.starting, placed[pool] - count.ready)) for pool, count in counted.items()}
+    all_newcomers = sum(newcomers.values())
     steps: dict[str, Step] = {}
     for pool in sorted(placed):
         count = counted[pool]
@@ -43,7 +45,8 @@ def reshape(
             continue
         # Replicas that do not serve go first and cost nothing; of those that serve only the spare ones may go.
         mine = count.ready + count.starting
-        replicas = max(target, count.ready - spare, mine - spare_bound)
+        elsewhere = all_newcomers - newcomers[pool]
+        replicas = max(target, count.ready - spare, mine - max(0, spare_bound - elsewhere))
         spare -= max(0, count.ready - replicas)
         spare_bound -= max(0, mine - replicas)
         steps[pool] = Step(

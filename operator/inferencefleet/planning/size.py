@@ -33,10 +33,12 @@ def size(
     learnt: Learnt = NOTHING,
     *,
     replicas: int = 1,
+    factor: float = 1.0,
 ) -> tuple[Sizing, ...]:
     """One `Sizing` for each pool, in the order given, with the constants that the pool's engines have taught.
 
     `replicas` is how many there are about to be: the more a router can choose from, the closer to capacity they run.
+    `factor` is on utilisation: what measured attainment has made of it.
 
     The tensor-parallel size is the declared one, else the one that runs already and can serve (a change would restart
     every replica), here or on the same GPUs of another pool, else chosen: the smallest whose requests/s per GPU is
@@ -68,7 +70,7 @@ def size(
         for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
     ])  # fmt: skip
     return tuple(
-        _priced(fleet, pool, *known[key], replace(scales, sigma_log=doubts[key]), replicas)
+        _priced(fleet, pool, *known[key], replace(scales, sigma_log=doubts[key]), factor * fleet.utilisation_of(replicas))
         for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
     )
 
@@ -185,9 +187,8 @@ def _priced(
     shape: ReplicaShape,
     capacity: ReplicaCapacity,
     scales: Scales,
-    replicas: int,
+    utilisation: float,
 ) -> Sizing:
-    utilisation = fleet.utilisation_of(replicas)
     return Sizing(
         pool=pool.name,
         shape=shape,

@@ -52,11 +52,13 @@ def test_a_spare_replica_is_given_up_only_once() -> None:
     assert wanted(found) == {"a": 0, "b": 3, "c": 4}
 
 
-def test_replicas_that_start_are_not_given_up_for_one_that_has_no_node() -> None:
+def test_replicas_that_start_are_not_given_up_for_one_that_starts_later() -> None:
     probing = steps(spot=(1, 0, Census()), standby=(3, 4, Census(starting=4)))
     assert wanted(probing) == {"spot": 1, "standby": 4}
     bound = steps(spot=(1, 1, Census(starting=1)), standby=(3, 4, Census(starting=4)))
-    assert wanted(bound) == {"spot": 1, "standby": 3}
+    assert wanted(bound) == {"spot": 1, "standby": 4}
+    serving = steps(spot=(1, 1, Census(ready=1)), standby=(3, 4, Census(starting=4)))
+    assert wanted(serving) == {"spot": 1, "standby": 3}
 
 
 def test_replicas_without_a_node_or_that_failed_go_first() -> None:

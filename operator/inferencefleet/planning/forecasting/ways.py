@@ -19,10 +19,10 @@ WINDOWS_OF_HISTORY = 2.0
 """Rate windows of history before a trend is believed: a step looks like a ramp until it has passed through one."""
 TREND_POINTS = 16
 """More points than this say nothing new, as their windows overlap."""
-TREND_DAMPING_S = 120.0
+TREND_DAMPING_S = 400.0
 """Time constant of a damped trend (Gardner and McKenzie 1985): no ramp goes on for ever."""
-TREND_PERCENTILE = 0.35
-"""Below the median: what a third of all pairs of points do not show is not a trend."""
+TREND_PERCENTILE = 0.1
+"""Far below the median: what one in ten pairs of points does not show is not a trend, but what all show goes on."""
 LARGEST_RISE = 0.5
 """A trend adds at most this share of the level: a spike that has just begun must not be extrapolated into the sky."""
 SMOOTH_LEVEL_S, SMOOTH_SLOPE_S = 120.0, 900.0
