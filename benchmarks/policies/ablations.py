@@ -14,6 +14,7 @@ PARTS = {
     Part.CALIBRATION: "capacity by the prior, whatever engines teach",
     Part.HEDGE: "no spare for spot nodes that are taken back",
     Part.ROUTING: "every router is taken for an even spread, and prefix hits for the same at every size",
+    Part.FEEDBACK: "utilisation as models suggest, whatever share of requests was measured to keep the SLO",
 }
 Amend = Callable[[Snapshot], Snapshot]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from math import log
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from inferencefleet.api.convert_pool import POOL_LABEL, convert_pool
 from inferencefleet.api.problems import problem
 from inferencefleet.api.times import from_timestamp
 from inferencefleet.catalog import Catalogue
+from inferencefleet.domain.feedback import Feedback
 from inferencefleet.domain.fleet import Fleet, FleetKey, Problem
 from inferencefleet.domain.pool import Exhaustion, Pool
 
@@ -23,6 +25,7 @@ __all__ = [
     "POOL_LABEL",
     "changes_from_status",
     "exhaustion_from_manifest",
+    "feedback_from_status",
     "fleet_from_manifest",
     "pool_from_manifest",
 ]
@@ -100,6 +103,15 @@ def exhaustion_from_manifest(manifest: Manifest) -> Exhaustion | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def feedback_from_status(status: Manifest) -> Feedback:
+    """What misses had made of the utilisation before a restart; nothing when the status says nothing readable."""
+    plan = status.get("plan")
+    factor = plan.get("attainmentFactor") if isinstance(plan, dict) else None
+    if not isinstance(factor, (int, float)) or not 0.1 <= factor <= 10:
+        return Feedback()
+    return Feedback(factor_log=log(factor))
 
 
 def changes_from_status(status: Manifest) -> tuple[tuple[float, int], ...]:

@@ -146,7 +146,8 @@ class ScalingBlock(ApiModel):
         "rest absorbs bursts. Lower is safer and dearer. Default: by routing, "
         f"{EVEN_UTILISATION:g} for Uniform and {AWARE_UTILISATION:g} - {LONE_LOSS:g} / replicas for LoadAware and "
         "PrefixAware, which have more to choose from the more replicas there are. Bursty traffic needs no lower value: "
-        "how far it swings is part of the demand that is planned for.",
+        "how far it swings is part of the demand that is planned for. Left out, measured attainment moves it by -35 to "
+        "+15 %: up while fewer requests miss their SLO than may.",
     )
     horizon: AutoOrDuration = Field(
         "auto",

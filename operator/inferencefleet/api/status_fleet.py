@@ -147,6 +147,11 @@ class PlanStatus(ApiModel):
     quantile: float | None = Field(
         None, description="Share of windows in which demand should stay below the bound, 0 to 1."
     )
+    attainment_factor: float | None = Field(
+        None,
+        description="What measured misses of the SLO made of the utilisation: above 1 fewer missed than may, below 1 "
+        "more did. 1 where spec.scaling.headroom is set.",
+    )
     stretch: float | None = Field(
         None, description="What deviations are multiplied with, so that the bound breaks as often as it should."
     )

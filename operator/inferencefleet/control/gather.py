@@ -9,6 +9,7 @@ from types import MappingProxyType
 from inferencefleet.api.convert import (
     changes_from_status,
     exhaustion_from_manifest,
+    feedback_from_status,
     fleet_from_manifest,
     pool_from_manifest,
 )
@@ -119,7 +120,11 @@ def _reminded(memory: FleetMemory | None, manifest: Manifest, past: History | No
     """After a restart: what engines taught and the last changes are in the status, and how traffic went is in the
     metrics store."""
     status = manifest.get("status") or {}
-    known = memory or FleetMemory(calibration=calibration_from_status(status), scale_events=changes_from_status(status))
+    known = memory or FleetMemory(
+        calibration=calibration_from_status(status),
+        scale_events=changes_from_status(status),
+        feedback=feedback_from_status(status),
+    )
     return known if past is None else reminded(known, past)
 
 

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     DECLARED_TRAFFIC = "DeclaredTraffic"
     SIZED = "Sized"
     CALIBRATED = "Calibrated"
+    MEASURED_ATTAINMENT = "MeasuredAttainment"
     # clamps
     MIN_REPLICAS = "MinReplicas"
     MAX_REPLICAS = "MaxReplicas"

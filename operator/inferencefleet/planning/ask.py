@@ -107,13 +107,17 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
         lengths = lengths.means_only()
     factor = 1.0 if Part.FEEDBACK in without else memory.feedback.factor
     about = memory.placed or max(1, sum(current(state).values()))
-    sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about, factor=factor)
+    sizings = size(
+        fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about, factor=factor
+    )
     problem = refusal(fleet, sizings)
     if problem is not None and lengths is not fleet.expected.lengths:
         # Today's requests are longer than the SLO allows: say so, and go on with what the fleet was declared for.
         problems = (*problems, problem)
         lengths = fleet.expected.lengths
-        sizings = size(fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about, factor=factor)
+        sizings = size(
+            fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about, factor=factor
+        )
         problem = refusal(fleet, sizings)
     if problem is not None:
         return refuse(state, memory, (*problems, problem), sizings=sizings, demand=demand)

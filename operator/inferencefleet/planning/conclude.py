@@ -11,7 +11,7 @@ from inferencefleet.domain.snapshot import FleetState
 from inferencefleet.physics.quick import whole_replicas
 from inferencefleet.planning.ask import Asked, Surroundings, window_s
 from inferencefleet.planning.claim import current
-from inferencefleet.planning.explain import calibrated_steps, hourly_costs, main_reason
+from inferencefleet.planning.explain import calibrated_steps, feedback_steps, hourly_costs, main_reason
 from inferencefleet.planning.feedback import learn_feedback
 from inferencefleet.planning.forecasting.quantile import HIGHEST_QUANTILE, upper_at
 from inferencefleet.planning.hedge import risk_sentence
@@ -19,6 +19,8 @@ from inferencefleet.planning.place import Placement
 from inferencefleet.planning.reshape import Step, reshape, victims
 from inferencefleet.planning.restrain import remember_size
 from inferencefleet.planning.rooms import UNLIMITED, Census, Room
+
+SHORT = frozenset({Reason.MAX_REPLICAS, Reason.BUDGET, Reason.NOT_ENOUGH_GPUS, Reason.PRIORITY})
 
 
 def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetPlan:
@@ -28,9 +30,10 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
     # 1. What others still hold cannot be had yet.
     held = _within_reach(asked, placement, around)
     total = asked.guarded.total
-    short = placement.total < asked.wanted.total or _short_of(placement, fleet) > 0
-    feedback = learn_feedback(asked.memory.feedback, fleet, state.metrics, at_s=around.at_s, short=short)
-    memory = remember_size(replace(asked.memory, feedback=feedback), min(total, placement.total), state, at_s=around.at_s, window_s=window_s(state))
+    memory = remember_size(asked.memory, min(total, placement.total), state, at_s=around.at_s, window_s=window_s(state))
+    short = _is_short(asked, placement)
+    feedback = learn_feedback(memory.feedback, fleet, state.metrics, at_s=around.at_s, short=short)
+    memory = replace(memory, feedback=feedback)
 
     # 2. One step towards it: up at once, down only when others serve.
     needed = max(min(total, placement.total), _short_of(placement, fleet))
@@ -40,6 +43,7 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
     spoken = tuple(step.verdict for step in steps.values() if step.verdict is not None)
     verdicts = (
         *calibrated_steps(fleet, asked.sizings, placement.replicas, memory.calibration, asked.lengths),
+        *feedback_steps(asked.memory.feedback),
         asked.wanted.sized, *_once(asked.wanted.verdicts, placement.verdicts), *asked.guarded.verdicts,
         *_waits(placement, held), *spoken,
     )  # fmt: skip
@@ -67,6 +71,12 @@ def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetP
         upper=_at_planned_rate(upper_at(asked.ahead, HIGHEST_QUANTILE), asked),
         risk=_risk(asked, placement),
     )
+
+
+def _is_short(asked: Asked, placement: Placement) -> bool:
+    """Whether limits gave less than demand asked for."""
+    said = (*asked.wanted.verdicts, *placement.verdicts, *asked.guarded.verdicts)
+    return placement.total < asked.wanted.total or any(verdict.code in SHORT for verdict in said)
 
 
 def _within_reach(asked: Asked, placement: Placement, around: Surroundings) -> dict[str, int]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from inferencefleet.domain.calibration import ShapeCalibration
+from inferencefleet.domain.feedback import Feedback
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.plan import Demand, Forecast, Reason, Sizing, Verdict
@@ -100,6 +101,22 @@ def calibrated_steps(
             )
         )
     return tuple(found)
+
+
+def feedback_steps(feedback: Feedback) -> tuple[Verdict, ...]:
+    """What measured misses made of the utilisation, once it matters."""
+    factor = feedback.factor
+    if abs(factor - 1.0) < NOTABLE_CHANGE:
+        return ()
+    why = "fewer requests missed their SLO than may" if factor > 1 else "more requests missed their SLO than may"
+    return (
+        Verdict(
+            code=Reason.MEASURED_ATTAINMENT,
+            sentence=f"{why}: the plan counts on {100 * factor:.0f} % of the utilisation that models alone suggest",
+            before=1.0,
+            after=round(factor, 3),
+        ),
+    )
 
 
 def _uncertainty(now: float, before: float) -> str:

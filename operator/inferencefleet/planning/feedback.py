@@ -1,9 +1,9 @@
 """The last word has what was measured: utilisation follows the share of requests that keep their SLO.
 
-Models of a replica and of traffic leave margins that no formula adds up rightly: bursts within seconds, routers, engines
-that behave otherwise than their physics. Whether all of them together are enough shows in one number, the share of
-requests that missed. More than was declared to be allowed makes the plan more careful, fewer let it count on more; the
-steps are so that it rests where just as many miss as may (adaptive conformal inference: Gibbs and Candes 2021).
+Models of a replica and of traffic leave margins that no formula adds up rightly: bursts within seconds, routers,
+engines that behave otherwise than their physics. Whether all of them together are enough shows in one number, the share
+of requests that missed. More than may miss make the plan more careful, fewer let it count on more; the steps are such
+that it rests where just as many miss as may (adaptive conformal inference: Gibbs and Candes 2021).
 """
 
 from __future__ import annotations

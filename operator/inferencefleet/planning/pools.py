@@ -67,8 +67,9 @@ def judge_exhaustion(
     before, memory = state.exhaustion, memory or PoolMemory()
     mine = list(replicas)
     if is_taking_back(state, memory):
+        # It is probed at once: some of what it takes it may give back, and a fleet may have no other pool.
         strikes = 1 + _remembered(memory, at_s, settings) if before is None else before.strikes
-        return _strike(strikes, at_s if before is None else before.since_s, at_s, settings)
+        return Exhaustion(since_s=at_s, until_s=at_s, strikes=strikes)
     patient_s = patience_s(state, memory, before)
     blocked = any(is_blocked(replica, state.pool, at_s, patient_s=patient_s) for replica in mine)
     if before is None:

@@ -49,7 +49,7 @@ def size(
     known: dict[tuple[object, ...], tuple[ReplicaShape, ReplicaCapacity]] = {}
     kinds: list[tuple[object, ...]] = []
     fixed_sizes = [_fixed_size(fleet, pool, running, elsewhere) for pool in pools]
-    learnt_scales = _agreed(
+    learnt_scales = agreed(
         [(pool.gpu, fixed) for pool, fixed in zip(pools, fixed_sizes, strict=True)],
         [
             learnt.scales(running_shape(fleet, pool.gpu, fixed or 1), pool.name)
@@ -65,19 +65,25 @@ def size(
                 # What runs was chosen for another model or SLO: it must be restarted anyway.
                 known[key] = _one_replica(fleet, pool, None, lengths, scales)
         kinds.append(key)
-    doubts = _doubts(kinds, [
+    sigmas_log = doubts(kinds, [
         learnt.sigma_log(known[key][0], pool.name, scales, known[key][1].concurrency)
         for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
     ])  # fmt: skip
     return tuple(
-        _priced(fleet, pool, *known[key], replace(scales, sigma_log=doubts[key]), factor * fleet.utilisation_of(replicas))
+        _priced(
+            fleet,
+            pool,
+            *known[key],
+            replace(scales, sigma_log=sigmas_log[key]),
+            factor * fleet.utilisation_of(replicas),
+        )
         for key, pool, scales in zip(kinds, pools, learnt_scales, strict=True)
     )
 
 
-def _doubts(kinds: Sequence[tuple[object, ...]], sigmas_log: Sequence[float]) -> Mapping[tuple[object, ...], float]:
-    """One uncertainty for each kind of replica, its largest: pools that are equally fast but not equally well known are
-    no mixture of speeds, and nothing is gained by leaving one of them empty."""
+def doubts(kinds: Sequence[tuple[object, ...]], sigmas_log: Sequence[float]) -> Mapping[tuple[object, ...], float]:
+    """One uncertainty (sigma of a log) for each kind of replica, its largest: pools that are equally fast but not
+    equally well known are no mixture of speeds, and nothing is gained by leaving one of them empty."""
     found: dict[tuple[object, ...], float] = {}
     for kind, sigma_log in zip(kinds, sigmas_log, strict=True):
         found[kind] = max(sigma_log, found.get(kind, 0.0))
@@ -91,9 +97,9 @@ def _fixed_size(fleet: Fleet, pool: Pool, running: Mapping[str, int], elsewhere:
     return fixed
 
 
-def _agreed(kinds: Sequence[tuple[GpuSpec, int | None]], scales: Sequence[Scales]) -> list[Scales]:
-    """The same replica in several pools has one speed, unless its engines say clearly that it has not: what they teach
-    differs by a few percent of noise, and a plan must not take that for two kinds of GPUs."""
+def agreed(kinds: Sequence[tuple[GpuSpec, int | None]], scales: Sequence[Scales]) -> list[Scales]:
+    """By place: the same replica in several pools has one speed, unless its engines say clearly that it has not. What
+    they teach differs by a few percent of noise, and a plan must not take that for two kinds of GPUs."""
     found = list(scales)
     for kind in set(kinds):
         places = [place for place, other in enumerate(kinds) if other == kind]

@@ -165,7 +165,8 @@ def test_nothing_that_attains_what_is_declared_is_cheaper_than_the_optimum(start
     attainment, dollars = result(start())
     assert best()[0] >= 0.99
     if attainment >= 0.99:
-        assert dollars >= best()[1] - 1e-9
+        one_step = 2 * 3.9 * tiny()[1][CHAT_KEY].step_s / 3600
+        assert dollars >= best()[1] - one_step, "schedules go by the minute: a tick may save a part of one"
     else:
         assert attainment < best()[0]
 

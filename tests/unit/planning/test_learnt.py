@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -106,3 +107,21 @@ def test_each_pool_is_sized_with_what_its_own_engines_taught() -> None:
     (prior,) = size(fleet, pools[:1], running, a_mix())
     assert plain.capacity.requests_per_s == prior.capacity.requests_per_s
     assert plain.planned_requests_per_s > prior.planned_requests_per_s, "it is surer"
+
+
+def test_a_pool_with_few_windows_believes_the_one_with_many_until_it_is_seen_to_be_slower() -> None:
+    many, few = taught(0.6, pool="spot", used=50), replace(taught(0.9, used=5), itl_log=math.log(0.6))
+    assert Learnt((few, many)).scales(SHAPE, "reserved").memory == 0.6, "its own trust still has to grow"
+    slower = replace(few, itl_log=math.log(0.9))
+    assert Learnt((slower, many)).scales(SHAPE, "reserved").memory == 0.9
+    assert Learnt((taught(0.9, used=30), many)).scales(SHAPE, "reserved").memory == 0.9
+
+
+def test_pools_that_are_equally_fast_and_not_equally_well_known_are_planned_alike() -> None:
+    known = Learnt((taught(0.9, sigma_log=0.08), taught(0.9, pool="spot", used=50, sigma_log=0.1)))
+    pools = [a_pool("reserved"), a_pool("spot")]
+    running = (a_workload("reserved", 2), a_workload("spot", 2))
+    fleet = a_fleet()
+    reserved, spot = size(fleet, pools, running, a_mix(), known)
+    assert reserved.planned_requests_per_s == spot.planned_requests_per_s
+    assert reserved.scales.sigma_log == spot.scales.sigma_log >= 0.1

@@ -189,7 +189,7 @@ def test_blocked_replicas_are_withdrawn_and_spilled_in_the_tick_that_finds_them(
     assert by_pool(one(world)) == {"reserved": 8, "on-demand": 3}
     spot = next(pool for pool in plan(world).pools if pool.pool == "spot")
     assert spot.exhaustion == Exhaustion(since_s=NOW_S, until_s=NOW_S + 180, strikes=1)
-    assert spot.sentence.startswith("did not deliver nodes 1 time(s), next probe in 180 s")
+    assert spot.sentence.startswith("did not deliver nodes, or took them back, 1 time(s); next probe in 180 s")
 
 
 def test_one_fleets_blocked_replica_spares_another_the_wait() -> None:

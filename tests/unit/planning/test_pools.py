@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from inferencefleet.domain.observation import Phase, Replica
-from inferencefleet.domain.pool import CapacityType, Exhaustion, PoolMemory
+from inferencefleet.domain.pool import CapacityType, Exhaustion, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import PlannerSettings
 from inferencefleet.planning.pools import (
     LONGEST_BACKOFF_S,
@@ -159,3 +161,21 @@ def test_the_end_of_an_exhaustion_is_remembered() -> None:
     found = remember_deliveries(memory(), struck(until=-1, strikes=4), None, (), at_s=NOW_S)
     assert (found.strikes, found.recovered_s) == (4, NOW_S)
     assert remember_deliveries(memory(), struck(until=-1), struck(until=60), (), at_s=NOW_S).recovered_s is None
+
+
+def taken(state: PoolState) -> Exhaustion | None:
+    """Judged one tick after all its nodes were seen in use."""
+    names = tuple(node.name for node in state.nodes)
+    watched = PoolMemory(at_s=NOW_S - 15, generation=state.pool.generation, nodes=names)
+    return judge_exhaustion(state, (), at_s=NOW_S, settings=SETTINGS, memory=watched)
+
+
+def test_a_market_that_takes_nodes_back_is_exhausted_at_once_and_probed_at_once() -> None:
+    found = taken(a_pool_state(POOL, nodes=4, doomed=1))
+    assert found == Exhaustion(since_s=NOW_S, until_s=NOW_S, strikes=1)
+    assert is_probing(found, NOW_S)
+    assert taken(a_pool_state(replace(POOL, capacity_type=CapacityType.RESERVED), nodes=4, doomed=1)) is None
+
+
+def test_one_node_of_many_that_is_taken_back_is_replaced_where_it_was() -> None:
+    assert taken(a_pool_state(POOL, nodes=5, doomed=1)) is None

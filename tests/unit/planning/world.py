@@ -10,7 +10,7 @@ from inferencefleet.domain.fleet import EngineTerms, Fleet, FleetKey, ScalingTer
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase, Replica, WorkloadState
 from inferencefleet.domain.plan import FleetPlan, Plan
 from inferencefleet.domain.pool import NodeState, Pool, PoolState
-from inferencefleet.domain.snapshot import FleetMemory, FleetState, PlannerSettings, Snapshot
+from inferencefleet.domain.snapshot import FleetMemory, FleetState, Part, PlannerSettings, Snapshot
 from inferencefleet.planning.plan import plan
 from tests.builders import GAP, NOW_S, a_fleet, metrics
 
@@ -38,6 +38,8 @@ class World:
     at_s: float = NOW_S
     dark: bool = False
     """Prometheus does not answer."""
+    without: frozenset[Part] = frozenset({Part.FEEDBACK})
+    """Sizes stay what models make of them, however long nothing misses."""
     dry: set[str] = field(default_factory=set)
     """Pools whose nodes do not come."""
     memory: dict[FleetKey, FleetMemory] = field(default_factory=dict)
@@ -68,7 +70,7 @@ class World:
             fleets=tuple(self._state(fleet) for fleet in sorted(self.fleets, key=lambda fleet: fleet.key)),
             pools=tuple(self._pool(pool) for pool in sorted(self.pools, key=lambda pool: pool.name)),
             memory=self.memory,
-            settings=PlannerSettings(period_s=PERIOD_S, starting_s=LOAD_S),
+            settings=PlannerSettings(period_s=PERIOD_S, starting_s=LOAD_S, without=self.without),
         )
 
     def wanted(self, fleet: str = "chat") -> dict[str, int]:

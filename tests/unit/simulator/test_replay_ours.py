@@ -148,7 +148,7 @@ def test_a_replica_on_a_doomed_node_is_replaced_before_it_dies():
 
     # The notice comes at 290 s and the node would die at 410 s; its pod has been let go by then.
     assert [(each.change, each.at_s < 410.0) for each in done.decisions] == [(1, True), (-1, True)]
-    assert done.decisions[0].reason == "ReplacingDoomed"
+    assert done.decisions[0].reason == "NotEnoughGPUs", "the only pool takes nodes back; whether it gives some is tried"
     assert done.fleets[0].replicas_killed == 0
     assert done.fleets[0].minutes.ready["spot"].min() == 2.0
     assert done.attainment > 0.99

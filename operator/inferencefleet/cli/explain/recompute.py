@@ -19,7 +19,7 @@ from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.planning.calibrate import Learnt, running_shape
 from inferencefleet.planning.forecasting.quantile import bound, pooled_quantile
-from inferencefleet.planning.size import planned_share
+from inferencefleet.planning.size import agreed, doubts, planned_share
 
 Block = Mapping[str, Any]
 ROUNDING = 0.005
@@ -75,12 +75,15 @@ def recompute(
     learnt = Learnt(calibration_from_status(status))
     found: list[Recomputed] = []
     checks: list[Check] = [*_forecast(fleet, plan)]
+    known: list[tuple[Block, ReplicaShape]] = []
     for sizing in _blocks(status, "sizing"):
-        again = _replica(fleet, sizing, pools, lengths, learnt)
-        if isinstance(again, str):
+        gpu = _gpu(sizing, pools)
+        if isinstance(gpu, str):
             field = f"sizing[{sizing.get('pool')}].requestsPerSecond"
-            checks.append(_unknown(field, sizing.get("requestsPerSecond"), again))
+            checks.append(_unknown(field, sizing.get("requestsPerSecond"), gpu))
             continue
+        known.append((sizing, running_shape(fleet, gpu, int(sizing.get("tensorParallelSize") or 1))))
+    for sizing, again in _replicas_again(fleet, known, lengths, learnt):
         found.append(again)
         checks += _capacity(sizing, again, observed=observed, headroom=_utilisation(fleet, sizing))
     checks += _replicas(fleet, status, plan)
@@ -105,25 +108,36 @@ def _lengths(fleet: Fleet, plan: Block) -> LengthMix:
     )
 
 
-def _replica(
-    fleet: Fleet, sizing: Block, pools: Mapping[str, Pool], lengths: LengthMix, learnt: Learnt
-) -> Recomputed | str:
-    """Why not, when it cannot be recomputed."""
-    gpu = _gpu(sizing, pools)
-    if isinstance(gpu, str):
-        return gpu
-    shape = running_shape(fleet, gpu, int(sizing.get("tensorParallelSize") or 1))
-    pool = str(sizing.get("pool"))
-    scales = learnt.scales(shape, pool)
-    capacity = replica_capacity(shape, lengths, fleet.slos, scales)
-    sigma_log = learnt.sigma_log(shape, pool, scales, capacity.concurrency)
-    return Recomputed(
-        pool=pool,
-        shape=shape,
-        capacity=capacity,
-        scales=replace(scales, sigma_log=sigma_log),
-        planned_requests_per_s=capacity.requests_per_s * planned_share(_utilisation(fleet, sizing), sigma_log),
+def _replicas_again(
+    fleet: Fleet, known: Sequence[tuple[Block, ReplicaShape]], lengths: LengthMix, learnt: Learnt
+) -> list[tuple[Block, Recomputed]]:
+    """Every replica by physics, where pools of one kind agree on its speed and on how well it is known."""
+    names = [str(sizing.get("pool")) for sizing, _ in known]
+    shapes = [shape for _, shape in known]
+    own = [learnt.scales(shape, pool) for shape, pool in zip(shapes, names, strict=True)]
+    scales = agreed([(shape.gpu, shape.tensor_parallel) for shape in shapes], own)
+    capacities = [replica_capacity(shape, lengths, fleet.slos, one) for shape, one in zip(shapes, scales, strict=True)]
+    kinds = list(zip(shapes, scales, strict=True))
+    sigmas_log = doubts(
+        kinds,
+        [
+            learnt.sigma_log(shape, pool, one, capacity.concurrency)
+            for (shape, one), pool, capacity in zip(kinds, names, capacities, strict=True)
+        ],
     )
+    found = []
+    for (sizing, shape), pool, one, capacity in zip(known, names, scales, capacities, strict=True):
+        sigma_log = sigmas_log[shape, one]
+        planned = capacity.requests_per_s * planned_share(_utilisation(fleet, sizing), sigma_log)
+        again = Recomputed(
+            pool=pool,
+            shape=shape,
+            capacity=capacity,
+            scales=replace(one, sigma_log=sigma_log),
+            planned_requests_per_s=planned,
+        )
+        found.append((sizing, again))
+    return found
 
 
 def _gpu(sizing: Block, pools: Mapping[str, Pool]) -> GpuSpec | str:

@@ -198,6 +198,7 @@ def _derivation(plan: FleetPlan) -> JsonObject:
         "backlogDrainRequestsPerSecond": round(ahead.backlog_drain_per_s, 3),
         "upperRequestsPerSecond": round(ahead.upper_per_s, 3),
         "quantile": round(ahead.quantile, 5),
+        "attainmentFactor": round(plan.memory.feedback.factor, 4),
         "stretch": round(ahead.stretch, 3),
         "floorRequestsPerSecond": round(ahead.floor_per_s, 3),
         "forecasters": [
