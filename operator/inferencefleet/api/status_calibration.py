@@ -71,9 +71,11 @@ class CalibrationStatus(ApiModel):
     reason: str = Field(description="What became of the last window, in one word.")
     message: str | None = Field(None, description="The same in a sentence with numbers.")
     factor: float | None = Field(
-        None, description="Inter-token latency as measured over that of the prior, at the batches seen last."
+        None,
+        description="What all times of the prior are multiplied with to give the inter-token latency that was measured "
+        "at the batches seen last.",
     )
-    ttft_factor: float | None = Field(None, description="The same of the time to first token.")
+    ttft_factor: float | None = Field(None, description="Time to first token as measured over that of the model.")
     sigma: float | None = Field(
         None, description="Uncertainty that plans carry: standard deviation of log(measured / predicted)."
     )

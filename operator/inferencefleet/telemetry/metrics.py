@@ -106,7 +106,11 @@ _GAUGES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("ready_replicas", "Replicas of a fleet in a pool that serve.", FLEET_POOL),
     ("hourly_cost", "Cost per hour of the replicas asked for, in the pools' currency.", FLEET),
     ("demand_requests_per_second", "Arrivals that the last plan saw.", FLEET),
-    ("calibration_ratio", "Measured latency over that of the uncalibrated model.", (*SHAPE, "metric")),
+    (
+        "calibration_ratio",
+        "Factor on the times of the uncalibrated model that explains the measured latency.",
+        (*SHAPE, "metric"),
+    ),
     ("calibration_sigma", "Standard deviation of the log error of one prediction.", SHAPE),
     ("calibration_windows", "Windows that were learnt from or refused.", (*SHAPE, "verdict")),
     ("calibration_state", "1 for the state that the calibration is in.", (*SHAPE, "state")),
