@@ -145,6 +145,18 @@ def test_a_gateway_that_knows_loads_may_mix(routing: Routing, expected: dict[str
     assert ("0.95 x (2 x 4.00 + 3 x 10.00)" in sized) == (routing is Routing.LOAD_AWARE)
 
 
+def test_a_gpu_that_a_bought_node_has_left_does_not_empty_a_reserved_one() -> None:
+    offers = [
+        an_offer("on-demand", per_node=2),
+        an_offer("reserved", RESERVED, gpus=4, per_node=2),
+        an_offer("spot", SPOT, per_node=2),
+    ]
+    a_third = SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=0.34)
+    claim = a_claim("a", 4, offers, floor=7, current={"on-demand": 2, "reserved": 4, "spot": 1}, spot=a_third)
+    found = used(place_all([claim], offers, deadline_s=DEADLINE_S), "a")
+    assert found == {"reserved": 4, "spot": 2, "on-demand": 1}
+
+
 def test_nodes_are_bought_whole_and_shared() -> None:
     nodes, single = an_offer("nodes", price=1.0, per_node=8), an_offer("single", price=2.0)
     alone = place_all([a_claim("a", 12, [nodes, single])], [nodes, single], deadline_s=DEADLINE_S)

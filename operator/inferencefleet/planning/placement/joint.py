@@ -164,5 +164,7 @@ def _whole_nodes(
     if solved is None:
         return counts, -math.inf
     tried = solved.counts
-    better = bill(cases, tried) < bill(cases, counts) - 1e-9 and not over(usage(cases, tried), limited)
+    # The token price of a reserved GPU breaks ties and is no saving: a GPU that a bought node has left is not free
+    # while one that is paid for stands idle.
+    better = bill(cases, tried) < (1 - TOLERANCE) * bill(cases, counts) and not over(usage(cases, tried), limited)
     return (tried if better else counts), solved.cost_bound + missing
