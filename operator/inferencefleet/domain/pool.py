@@ -75,6 +75,11 @@ class Exhaustion:
     strikes: int
     """Consecutive failures; the back-off doubles with each."""
 
+    @property
+    def untried(self) -> bool:
+        """Nodes were taken back, and nobody has waited for one in vain since."""
+        return self.until_s <= self.since_s
+
 
 GROUP_SHARES = (0.25, 0.5, 0.75, 1.0)
 """Upper bounds of the share of a pool's nodes that were lost together: how big a common loss was."""

@@ -199,19 +199,28 @@ def _retiring(state: FleetState, allowed: Sequence[PoolState], around: Surroundi
 def _rooms(
     fleet: Fleet, sizings: Sequence[Sizing], counted: Mapping[str, Census], allowed: set[str], around: Surroundings
 ) -> tuple[Room, ...]:
-    """Acting fleets share a pool's limit in the joint placement; one that only watches sees what they leave."""
+    """Acting fleets share a pool's limit in the joint placement; one that only watches sees what they leave.
+
+    A market that takes nodes back is left for other pools; where no other has room it is still the best there is.
+    """
     acts = fleet.scaling.mode is Mode.AUTO
-    return tuple(
-        room(
+
+    def seen(sizing: Sizing, exhaustion: Exhaustion | None) -> Room:
+        return room(
             sizing,
             around.pools[sizing.pool],
             counted[sizing.pool],
-            around.exhaustion.get(sizing.pool),
+            exhaustion,
             free_gpus=_free(fleet, sizing.pool, around, acts) if sizing.pool in allowed else 0,
             at_s=around.at_s,
         )
-        for sizing in sizings
-    )
+
+    exhaustion = {sizing.pool: around.exhaustion.get(sizing.pool) for sizing in sizings}
+    rooms = tuple(seen(sizing, exhaustion[sizing.pool]) for sizing in sizings)
+    if any(one.sizing.usable and one.most > counted[one.pool].alive for one in rooms):
+        return rooms
+    untried = {pool for pool, each in exhaustion.items() if each is not None and each.untried}
+    return tuple(seen(one.sizing, None) if one.pool in untried else one for one in rooms)
 
 
 def _free(fleet: Fleet, pool: str, around: Surroundings, acts: bool) -> int | None:

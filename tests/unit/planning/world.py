@@ -9,7 +9,7 @@ from inferencefleet.control.validate import violations
 from inferencefleet.domain.fleet import EngineTerms, Fleet, FleetKey, ScalingTerms
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase, Replica, WorkloadState
 from inferencefleet.domain.plan import FleetPlan, Plan
-from inferencefleet.domain.pool import NodeState, Pool, PoolState
+from inferencefleet.domain.pool import NodeState, Pool, PoolMemory, PoolState
 from inferencefleet.domain.snapshot import FleetMemory, FleetState, Part, PlannerSettings, Snapshot
 from inferencefleet.planning.plan import plan
 from tests.builders import GAP, NOW_S, a_fleet, metrics
@@ -43,6 +43,7 @@ class World:
     dry: set[str] = field(default_factory=set)
     """Pools whose nodes do not come."""
     memory: dict[FleetKey, FleetMemory] = field(default_factory=dict)
+    pool_memory: dict[str, PoolMemory] = field(default_factory=dict)
     pods: dict[Slot, list[Replica]] = field(default_factory=dict)
     asked: dict[Slot, int] = field(default_factory=dict)
     exhaustion: dict[str, object] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class World:
             fleets=tuple(self._state(fleet) for fleet in sorted(self.fleets, key=lambda fleet: fleet.key)),
             pools=tuple(self._pool(pool) for pool in sorted(self.pools, key=lambda pool: pool.name)),
             memory=self.memory,
+            pool_memory=self.pool_memory,
             settings=PlannerSettings(period_s=PERIOD_S, starting_s=LOAD_S, without=self.without),
         )
 
@@ -105,7 +107,7 @@ class World:
 
     def forget(self) -> None:
         """The operator restarts with nothing but the cluster."""
-        self.memory = {}
+        self.memory, self.pool_memory = {}, {}
 
     def _of(self, fleet: str) -> list[Replica]:
         return [pod for (key, _), mine in self.pods.items() for pod in mine if key.name == fleet]
@@ -159,7 +161,7 @@ class World:
             mine[:] = [pod for pod in mine if pod.pool]
 
     def _obey(self, decided: Plan) -> None:
-        self.memory = dict(decided.memory)
+        self.memory, self.pool_memory = dict(decided.memory), dict(decided.pool_memory)
         self.exhaustion = {outlook.pool: outlook.exhaustion for outlook in decided.pools}
         for fleet in decided.fleets:
             if not fleet.act:

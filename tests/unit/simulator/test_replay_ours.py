@@ -148,9 +148,37 @@ def test_a_replica_on_a_doomed_node_is_replaced_before_it_dies():
 
     # The notice comes at 290 s and the node would die at 410 s; its pod has been let go by then.
     assert [(each.change, each.at_s < 410.0) for each in done.decisions] == [(1, True), (-1, True)]
-    assert done.decisions[0].reason == "NotEnoughGPUs", "the only pool takes nodes back; whether it gives some is tried"
+    assert done.decisions[0].reason == "ReplacingDoomed"
     assert done.fleets[0].replicas_killed == 0
     assert done.fleets[0].minutes.ready["spot"].min() == 2.0
+    assert done.attainment > 0.99
+
+
+def test_what_a_market_takes_back_is_replaced_elsewhere_and_comes_back_when_the_market_does():
+    fleet = a_replayed_fleet(
+        rps=2.0,
+        spot=SpotTerms(policy=SpotPolicy.PREFERRED, max_fraction=1.0),
+        scaling=ScalingTerms(min_replicas=2, max_replicas=4),
+    )
+    quick = Delay(p50_s=20.0, p95_s=25.0)
+    stage = a_stage(
+        spot(availability=Availability(at_s=(0.0, 290.0, 900.0), nodes=(2, 0, 2)), provisioning=quick),
+        on_demand(provisioning=quick),
+        traffic=ramp((0.0, 2.0), (2400.0, 2.0)),
+        fleet=fleet,
+        initial={"spot": 2},
+        duration_s=2400.0,
+    )
+
+    done = play(stage, Ours())
+
+    answer = done.decisions[0]
+    assert 290.0 <= answer.at_s <= 320.0, "at the tick that hears the notice"
+    assert answer.after["on-demand"] == 2, "nobody waits for a node where they are taken back"
+    assert answer.after["spot"] == 3, "the doomed ones until others serve, and one to see whether the market gives"
+    ready = done.fleets[0].minutes.ready
+    assert (ready["spot"] + ready["on-demand"]).min() >= 2.0 - 1e-9, "replaced before they die"
+    assert ready["spot"][-1] == 2.0, "it is cheaper there, and it delivers again"
     assert done.attainment > 0.99
 
 
