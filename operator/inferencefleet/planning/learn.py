@@ -28,7 +28,7 @@ LARGEST_LOG = log(3.0)
 """Nothing that was learnt leaves [1/3, 3]."""
 IMPLAUSIBLE_LOG = 2 * LARGEST_LOG
 """A latency that is off by nine times is one of something else."""
-LARGEST_MOVE_LOG = 0.3
+LARGEST_MOVE_LOG = 0.2
 """Of an average, for one window."""
 GATE = sqrt(7.378)
 """Standard deviations from which on a window is suspected: 97.5 % of a chi-square with two degrees of freedom."""
