@@ -55,7 +55,7 @@ def overview(entries: Sequence[ShapeCalibration]) -> str | None:
     if not entries:
         return None
     most = max(entries, key=lambda entry: entry.used)
-    return str(most.phase) if most.used == 0 else f"{most.phase} x{_factor(most):.2f}"
+    return str(most.phase) if most.used == 0 else f"{most.phase} x{exp(most.itl_factor_log):.2f}"
 
 
 def _status(entry: ShapeCalibration) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _status(entry: ShapeCalibration) -> dict[str, Any]:
         "state": entry.phase,
         "reason": str(entry.verdict),
         "message": entry.sentence,
-        "factor": round(_factor(entry), 3) if learnt else None,
+        "factor": round(exp(entry.itl_factor_log), 3) if learnt else None,
         "ttftFactor": round(exp(entry.ttft_log + entry.ttft_guard_log), 3) if learnt else None,
         "sigma": round(applied.sigma_log, 2),
         "interval": {"least": round(exp(lower), 3), "most": round(exp(upper), 3)},
@@ -219,11 +219,6 @@ def _step(value: float | None) -> int:
 
 def _scales(scales: Scales) -> dict[str, float]:
     return {name: round(getattr(scales, name), 4) for name in ("memory", "compute", "overhead", "ttft")}
-
-
-def _factor(entry: ShapeCalibration) -> float:
-    """Measured ITL over the prior's where the engine ran last. Fitted constants change ITL by their share of it."""
-    return exp(entry.itl_log + entry.fitted_itl_log)
 
 
 def _seen(envelope: Envelope | None) -> dict[str, Any] | None:

@@ -117,7 +117,7 @@ class ShapeCalibration:
     fitted: Scales = Scales()
     """Constants of the last refit that was accepted. They predict; they are not what the hardware physically does."""
     fitted_itl_log: float = 0.0
-    """What the fitted constants make of ITL in the last window, against the prior."""
+    """What the fitted constants explain of the last window: log of a factor on all times of the prior."""
     applied: Scales | None = None
     """What capacity is computed with; moves in steps, so that plans stand still while averages breathe."""
     used: int = 0
@@ -139,6 +139,11 @@ class ShapeCalibration:
     """Windows refused since then."""
     looked_s: float | None = None
     """When the last window was counted."""
+
+    @property
+    def itl_factor_log(self) -> float:
+        """Log of the factor on all times of the prior that explains the ITL of the last windows."""
+        return self.itl_log + self.fitted_itl_log
 
     @property
     def phase(self) -> CalibrationPhase:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 
+from inferencefleet.domain.slo import SloMetric
+
 
 class Phase(StrEnum):
     """Where one replica is on its way to serving, and out again."""
@@ -180,6 +182,15 @@ class FleetMetrics:
     """As `ttft_s`, over the attainment window."""
     itl_long_s: Histogram | None = None
     e2e_long_s: Histogram | None = None
+
+    def histogram(self, metric: SloMetric, *, long: bool = False) -> Histogram | None:
+        """Seconds of this latency over the rate window, or over the attainment window; None when unknown."""
+        short_and_long = {
+            SloMetric.TTFT: (self.ttft_s, self.ttft_long_s),
+            SloMetric.ITL: (self.itl_s, self.itl_long_s),
+            SloMetric.E2E: (self.e2e_s, self.e2e_long_s),
+        }
+        return short_and_long[metric][long]
 
     @property
     def running(self) -> float:

@@ -9,21 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import exp, hypot, log2
+from math import hypot, log2
 
 from inferencefleet.domain.calibration import PROBATION_WINDOWS, ShapeCalibration, ShapeKey, WindowVerdict
 from inferencefleet.domain.capacity import ReplicaShape, Scales
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.hardware import GpuSpec
 from inferencefleet.domain.lengths import LengthMix
-from inferencefleet.domain.observation import FleetMetrics, Histogram
+from inferencefleet.domain.observation import FleetMetrics
 from inferencefleet.domain.pool import Pool
 from inferencefleet.domain.slo import SloMetric
 from inferencefleet.domain.snapshot import FleetMemory, FleetState
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.confidence import prior_sigma_log
 from inferencefleet.physics.observed import shape_key
-from inferencefleet.planning.learn import FULL_TRUST_WINDOWS, applied, constants, guarded, learn
+from inferencefleet.planning.learn import FULL_TRUST_WINDOWS, applied, guarded, learn
 from inferencefleet.planning.windows import Look, Reading, Refusal, read
 
 MOST_SHAPES = 12
@@ -31,8 +31,8 @@ MOST_SHAPES = 12
 OTHER_POOL_SIGMA_LOG = 0.05
 OTHER_SIZE_SIGMA_LOG = 0.10
 """Added uncertainty of what another pool, or another tensor-parallel size on the same GPU, has taught."""
-SLOWER_LOG = 0.15
-"""So much slower than its like a pool must be seen to be before it is believed to be of another kind."""
+SAME_SPEED_LOG = 0.15
+"""Pools of one GPU whose engines differ by less than this are of one speed."""
 BEYOND_SIGMA_LOG = 0.04
 """Added for every doubling of the batch beyond the largest one seen."""
 SAFE_LOAD = 0.95
@@ -205,18 +205,11 @@ def _with_guards(
 
 
 def _missed(state: FleetState, metric: SloMetric, percentile: int, target_s: float) -> bool:
-    histogram = _histogram(state, metric)
+    histogram = state.metrics.histogram(metric) if isinstance(state.metrics, FleetMetrics) else None
     if histogram is None or histogram.total < ENOUGH_VALUES[metric]:
         return False
     share = histogram.share_at_most(target_s)
     return share is not None and share < percentile / 100
-
-
-def _histogram(state: FleetState, metric: SloMetric) -> Histogram | None:
-    if not isinstance(state.metrics, FleetMetrics):
-        return None
-    seen = state.metrics
-    return {SloMetric.TTFT: seen.ttft_s, SloMetric.ITL: seen.itl_s, SloMetric.E2E: seen.e2e_s}[metric]
 
 
 def _less_sure(scales: Scales, more_sigma_log: float, prior: Scales) -> Scales:
@@ -227,9 +220,9 @@ def _less_sure(scales: Scales, more_sigma_log: float, prior: Scales) -> Scales:
 
 def _is_slower(own: ShapeCalibration, best: ShapeCalibration | None) -> bool:
     """Whether few windows of its own say already that a pool is not as fast as the one that has taught most."""
-    if best is None or best.applied is None or own.used < PROBATION_WINDOWS:
+    if best is None or own.used < PROBATION_WINDOWS:
         return False
-    return constants(own).memory > exp(SLOWER_LOG) * best.applied.memory
+    return own.itl_factor_log > best.itl_factor_log + SAME_SPEED_LOG
 
 
 def _experience(entry: ShapeCalibration) -> tuple[int, str]:

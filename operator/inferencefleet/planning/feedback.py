@@ -14,7 +14,7 @@ from math import log
 from inferencefleet.domain.feedback import Feedback
 from inferencefleet.domain.fleet import Fleet
 from inferencefleet.domain.observation import FleetMetrics, Histogram, MetricsGap
-from inferencefleet.domain.slo import Slo, SloMetric
+from inferencefleet.domain.slo import Slo
 
 LEAST_VALUES = 20.0
 """Of a histogram in one window; fewer say nothing about a share."""
@@ -51,7 +51,7 @@ def learn_feedback(
 
 def _excess(fleet: Fleet, metrics: FleetMetrics) -> float | None:
     """Misses beyond those allowed, in units of those, of the SLO that is worst off; -1 when nothing misses."""
-    found = [each for slo in fleet.slos if (each := _excess_of(slo, _histogram(metrics, slo.metric))) is not None]
+    found = [each for slo in fleet.slos if (each := _excess_of(slo, metrics.histogram(slo.metric))) is not None]
     return max(found, default=None)
 
 
@@ -60,7 +60,3 @@ def _excess_of(slo: Slo, seen: Histogram | None) -> float | None:
     if within is None:
         return None
     return min(LARGEST_EXCESS, (1.0 - within) / max(1e-3, 1.0 - slo.percentile / 100) - 1.0)
-
-
-def _histogram(metrics: FleetMetrics, metric: SloMetric) -> Histogram | None:
-    return {SloMetric.TTFT: metrics.ttft_s, SloMetric.ITL: metrics.itl_s, SloMetric.E2E: metrics.e2e_s}[metric]

@@ -16,10 +16,8 @@ from inferencefleet.domain.pool import Pool
 from inferencefleet.physics.capacity import replica_capacity
 from inferencefleet.physics.refusals import SIZES
 from inferencefleet.physics.tensor_parallel import Question, choose
-from inferencefleet.planning.calibrate import NOTHING, Learnt, running_shape
+from inferencefleet.planning.calibrate import NOTHING, SAME_SPEED_LOG, Learnt, running_shape
 
-SAME_SPEED_LOG = 0.15
-"""Pools of one GPU whose engines differ by less than this from their mean are of one speed."""
 SPEED_STEP_LOG = 0.02
 UNCERTAINTY_Z = 0.84
 """The plan counts on the capacity that is exceeded with probability 80 %."""

@@ -91,7 +91,7 @@ class Telemetry:
     def _calibration(self, entry: ShapeCalibration, namespace: str, fleet: str) -> None:
         labels = (namespace, fleet, entry.pool, str(entry.key.tensor_parallel))
         if entry.used:
-            self._gauges["calibration_ratio"].labels(*labels, "itl").set(exp(entry.itl_log + entry.fitted_itl_log))
+            self._gauges["calibration_ratio"].labels(*labels, "itl").set(exp(entry.itl_factor_log))
             self._gauges["calibration_ratio"].labels(*labels, "ttft").set(exp(entry.ttft_log + entry.ttft_guard_log))
         self._gauges["calibration_sigma"].labels(*labels).set(entry.sigma_log)
         self._gauges["calibration_windows"].labels(*labels, "used").set(entry.used)

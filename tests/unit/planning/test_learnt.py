@@ -27,8 +27,9 @@ def taught(
 ) -> ShapeCalibration:
     applied = Scales(memory=factor, compute=factor, overhead=factor, sigma_log=sigma_log)
     return ShapeCalibration(
-        pool=pool, key=shape_key(of), sigma_log=sigma_log, applied=applied, used=used, envelope=SEEN
-    )
+        pool=pool, key=shape_key(of), itl_log=math.log(factor), sigma_log=sigma_log, applied=applied, used=used,
+        envelope=SEEN,
+    )  # fmt: skip
 
 
 def test_without_a_lesson_the_prior_counts_with_the_uncertainty_of_its_kind() -> None:

@@ -56,12 +56,7 @@ def _read(slo: Slo, histogram: Histogram | None) -> SloReading:
 
 
 def _histogram(metric: SloMetric, metrics: FleetMetrics, long: bool) -> Histogram | None:
-    short_and_long = {
-        SloMetric.TTFT: (metrics.ttft_s, metrics.ttft_long_s),
-        SloMetric.ITL: (metrics.itl_s, metrics.itl_long_s),
-        SloMetric.E2E: (metrics.e2e_s, metrics.e2e_long_s),
-    }
-    short, over_long = short_and_long[metric]
+    short, over_long = metrics.histogram(metric), metrics.histogram(metric, long=True)
     few = short is not None and 0 < short.total < ENOUGH[metric]
     return over_long if long or few else short
 
