@@ -12,7 +12,8 @@ import pytest
 
 from inferencefleet.api.crd import FLEET, POOL, Kind, crd
 from sandbox import Cluster
-from tests.unit.api.manifests import BAD_FLEETS, BAD_POOLS, Bad, Manifest, fleet, pool
+from tests.unit.api.bad_pools import BAD_POOLS
+from tests.unit.api.manifests import BAD_FLEETS, Bad, Manifest, fleet, pool
 
 pytestmark = pytest.mark.cluster
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.seeds.metric_names import METRICS
 from tests.seeds.price_tiers import QUOTED_TIERS
 from tests.seeds.record import SOURCES, Figure, Record, Value
 from tests.seeds.records import EXAMPLES, FORMULAS
-from tests.seeds.rules import METRICS, RULES, WARNINGS, Stance
+from tests.seeds.rules import RULES, WARNINGS, Stance
 from tests.seeds.tables import BENCHMARKS, FITS, GOLDEN_DEFAULTS, LEVERS, QUOTED_GPUS, STARVED_BELOW
 
 PATH = Path(__file__).parents[2] / "docs" / "seeds.md"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from inferencefleet.adapters.prometheus.queries import NAMES
-from tests.seeds.rules import METRICS, PREFIX, RULES, MetricName, Rule, Stance
+from tests.seeds.metric_names import METRICS, PREFIX, MetricName
+from tests.seeds.rules import RULES, Rule, Stance
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.check], ids=lambda rule: rule.rule)

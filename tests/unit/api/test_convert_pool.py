@@ -12,7 +12,8 @@ from inferencefleet.api.convert_pool import interruptions_from_status
 from inferencefleet.api.times import from_timestamp, to_timestamp
 from inferencefleet.domain.hardware import NumberFormat
 from inferencefleet.domain.pool import Batch, CapacityType, Exhaustion, InterruptionRecord, Pool, Tally
-from tests.unit.api.manifests import BAD_POOLS, Bad, pool
+from tests.unit.api.bad_pools import BAD_POOLS
+from tests.unit.api.manifests import Bad, pool
 
 EXAMPLES = Path(__file__).parents[3] / "examples" / "quickstart" / "pools.yaml"
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from inferencefleet.api.status_fleet import HISTORY_KEPT, FleetStatus
-from inferencefleet.api.status_pool import PoolStatus
 from inferencefleet.api.times import to_timestamp
 from inferencefleet.control.report.changes import fleet_events
 from inferencefleet.control.report.conditions import LONGEST_MESSAGE, Statement, conditions
@@ -22,11 +21,9 @@ from inferencefleet.control.report.material import (
     stabilization_flipped,
     structure_differs,
 )
-from inferencefleet.control.report.pool_status import broken_pool_status, pool_status
 from inferencefleet.control.report.slo import read_slos
-from inferencefleet.domain.fleet import Fleet, FleetKey, Problem, ScalingTerms
+from inferencefleet.domain.fleet import Fleet, FleetKey, ScalingTerms
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap, Phase
-from inferencefleet.domain.pool import Exhaustion
 from inferencefleet.domain.snapshot import BrokenFleet, FleetState
 from inferencefleet.planning.plan import plan
 from tests.builders import (
@@ -45,9 +42,8 @@ from tests.builders import (
     replicas,
     three_pools,
 )
+from tests.unit.control.reporting import PROBLEM, condition
 from tests.unit.planning.conftest import replace_physics
-
-PROBLEM = Problem(code="UnknownModel", field="spec.model.id", value="x", sentence="is not in the catalogue")
 
 
 def running(seen: FleetMetrics | MetricsGap | None = None, *, fleet: Fleet | None = None, count: int = 4) -> FleetState:
@@ -59,11 +55,6 @@ def report(state: FleetState, reported: dict[str, Any] | None = None, **kwargs: 
     decided = plan(world).fleets[0]
     pools = {pool.pool.name: pool.pool for pool in world.pools}
     return fleet_status(state, decided, pools, reported or {}, refusal=kwargs.pop("refusal", None), at_s=world.at_s)
-
-
-def condition(status: dict[str, Any], type_: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(c for c in status["conditions"] if c["type"] == type_)
-    return found
 
 
 WORLDS = {
@@ -329,31 +320,6 @@ def test_no_request_is_no_verdict_about_the_slo() -> None:
         "Unknown",
         "NoRequests",
     )
-
-
-def outlook_status(exhaustion: Exhaustion | None, reported: dict[str, Any], at_s: float = NOW_S) -> dict[str, Any]:
-    state = a_pool_state(a_pool(), exhaustion=exhaustion)
-    world = a_snapshot(pools=(state,), at_s=at_s)
-    return pool_status(state, plan(world).pools[0], reported, at_s=at_s)
-
-
-def test_a_pool_reports_its_gpus_and_its_exhaustion_in_a_form_that_is_read_back() -> None:
-    mark = Exhaustion(since_s=NOW_S - 100, until_s=NOW_S + 80, strikes=2)
-    status = outlook_status(mark, {})
-    assert PoolStatus.model_validate(status).to_json() == status
-    assert status["gpus"] == {"total": 16, "used": 0, "planned": 0}
-    assert status["exhaustion"]["strikes"] == 2
-    assert condition(status, "Exhausted")["status"] == "True"
-    healthy = outlook_status(None, status, NOW_S + 60)
-    assert "exhaustion" not in healthy
-    assert condition(healthy, "Exhausted")["lastTransitionTime"] == to_timestamp(NOW_S + 60)
-
-
-def test_a_pool_whose_spec_is_bad_is_stalled() -> None:
-    status = broken_pool_status((PROBLEM,), 4, {}, at_s=NOW_S)
-    assert PoolStatus.model_validate(status).to_json() == status
-    assert condition(status, "Ready")["status"] == "False"
-    assert condition(status, "Stalled")["reason"] == "UnknownModel"
 
 
 def test_the_columns_of_kubectl_get_add_up() -> None:
