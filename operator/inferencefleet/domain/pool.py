@@ -76,6 +76,10 @@ class Exhaustion:
     """Consecutive failures; the back-off doubles with each."""
 
     @property
+    def sentence(self) -> str:
+        return f"did not deliver nodes, or took them back, {self.strikes} time(s)"
+
+    @property
     def untried(self) -> bool:
         """Nodes were taken back, and nobody has waited for one in vain since."""
         return self.until_s <= self.since_s

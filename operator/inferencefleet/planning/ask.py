@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 
 from inferencefleet.domain.capacity import ReplicaShape
+from inferencefleet.domain.feedback import Feedback
 from inferencefleet.domain.fleet import Fleet, Mode, Problem, Routing
 from inferencefleet.domain.lengths import LengthMix
 from inferencefleet.domain.observation import FleetMetrics, MetricsGap
@@ -105,7 +106,10 @@ def ask(state: FleetState, memory: FleetMemory, around: Surroundings) -> Asked |
     learnt = NOTHING if Part.CALIBRATION in without else Learnt(memory.calibration)
     if Part.DISTRIBUTION in without:
         lengths = lengths.means_only()
-    factor = 1.0 if Part.FEEDBACK in without else memory.feedback.factor
+    if Part.FEEDBACK in without or fleet.scaling.headroom is not None:
+        # Whoever declares a headroom gets exactly that, whatever was learnt before.
+        memory = replace(memory, feedback=Feedback())
+    factor = memory.feedback.factor
     about = memory.placed or max(1, sum(current(state).values()))
     sizings = size(
         fleet, [pool.pool for pool in pools], state.workloads, lengths, learnt, replicas=about, factor=factor

@@ -21,6 +21,7 @@ from inferencefleet.planning.restrain import remember_size
 from inferencefleet.planning.rooms import UNLIMITED, Census, Room
 
 SHORT = frozenset({Reason.MAX_REPLICAS, Reason.BUDGET, Reason.NOT_ENOUGH_GPUS, Reason.PRIORITY})
+"""Demand asked for more than it was given."""
 
 
 def conclude(asked: Asked, placement: Placement, around: Surroundings) -> FleetPlan:

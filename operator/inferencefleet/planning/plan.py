@@ -177,8 +177,7 @@ def _outlook(
     exhaustion = around.exhaustion[name]
     if exhaustion is not None:
         wait_s = max(0.0, exhaustion.until_s - snapshot.at_s)
-        failed = f"did not deliver nodes, or took them back, {exhaustion.strikes} time(s)"
-        sentence = f"{failed}; next probe in {wait_s:.0f} s; {sentence}"
+        sentence = f"{exhaustion.sentence}; next probe in {wait_s:.0f} s; {sentence}"
     return PoolOutlook(
         pool=name,
         gpus_total=state.gpus_total,

@@ -138,7 +138,7 @@ def room(
         probe = is_probing(exhaustion, at_s)
         most, limited_by = counted.bound, Reason.POOL_EXHAUSTED
         sentence = (
-            f"pool {sizing.pool} did not deliver nodes, or took them back, {exhaustion.strikes} time(s); "
+            f"pool {sizing.pool} {exhaustion.sentence}; "
             f"{counted.bound} replicas run there, next probe in {max(0.0, exhaustion.until_s - at_s):.0f} s"
         )
     return Room(

@@ -17,13 +17,10 @@ SHAPE = shape()
 
 
 @pytest.mark.parametrize("truth", [0.4, 0.6, 1.0, 1.4, 2.5])
-@pytest.mark.parametrize("prompts_per_s", [0.1, 4.0, 8.0])
+@pytest.mark.parametrize("prompts_per_s", [0.1, 2.0, 4.0])
 def test_the_factor_that_explains_a_latency_is_the_one_it_was_made_with(truth: float, prompts_per_s: float) -> None:
     mix = a_mix()
     observed = Observed(SHAPE, [point(24.0, prompts_per_s, mix)], prompt_shape(mix))
-    _, extension = observed._step_and_extension(Scales())
-    if truth * prompts_per_s * float(extension[0]) >= 0.9:
-        pytest.skip("an engine that has no time left for decoding is in no steady state")
     itl_s = observed.itl_s(Scales(memory=truth, compute=truth, overhead=truth))
     assert float(observed.factor_log(Scales(), itl_s)[0]) == pytest.approx(math.log(truth), abs=1e-9)
 

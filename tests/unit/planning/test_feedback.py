@@ -95,4 +95,13 @@ def test_a_restart_finds_the_factor_in_the_status_and_nothing_in_one_that_was_ed
     assert feedback_from_status({"plan": {"attainmentFactor": 0.9}}).factor == pytest.approx(0.9)
     for wrong in ({}, {"plan": None}, {"plan": {"attainmentFactor": "high"}}, {"plan": {"attainmentFactor": -1}}):
         assert feedback_from_status(wrong) == Feedback()
-    assert replace(Feedback(), factor_log=0.0).factor == 1.0
+
+
+def test_whoever_declares_a_headroom_gets_it_whatever_was_learnt_before() -> None:
+    fleet = a_tp2_fleet(scaling=ScalingTerms(max_replicas=40, horizon_s=60.0, headroom=0.5))
+    world = World([fleet], pools(), {"chat": 45.0}, without=frozenset())
+    world.settle(5)
+    world.memory[fleet.key] = replace(world.memory[fleet.key], feedback=Feedback(factor_log=0.1))
+    decided = world.tick()
+    assert decided.sizings[0].utilisation == 0.5
+    assert decided.memory.feedback.factor == 1.0
