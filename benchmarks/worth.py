@@ -8,7 +8,7 @@ One row for each scene; in each column what leaving the part out does to dollars
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.paper import Table, provenance
@@ -19,6 +19,8 @@ from benchmarks.policies.plays import OURS, Play, Variant, played, worker_starts
 from benchmarks.policies.report import FOLDER
 from benchmarks.policies.scenarios import SCENES
 from benchmarks.policies.scenes import Options, Scene, evaluation_seeds
+from benchmarks.policies.statistics import Point
+from benchmarks.policies.tuning import point
 
 WEEKS = 3
 """The scenario that takes longer than all others together."""
@@ -55,25 +57,17 @@ def row(scene: Scene, seeds: Sequence[int], options: Options, pool: ProcessPoolE
     found: dict[str, list[Figures]] = {policy: [] for policy in policies}
     for play, figures in zip(plays, pool.map(played, plays), strict=True):
         found[play.variant.policy].append(figures)
-    cells = tuple(changed(found, policy) for policy in policies[1:])
-    ours = found[OURS]
+    points = {policy: point(Variant(policy), figures) for policy, figures in found.items()}
+    ours = points[OURS]
+    cells = tuple(changed(ours, points[policy]) for policy in policies[1:])
     print(scene.name, cells, flush=True)
-    return (scene.name, f"{100 * attainment(ours):.2f}", f"{dollars(ours):.2f}", *cells)
+    return (scene.name, f"{100 * ours.attainment:.2f}", f"{ours.dollars:.2f}", *cells)
 
 
-def changed(found: Mapping[str, Sequence[Figures]], policy: str) -> str:
+def changed(ours: Point, without: Point) -> str:
     """Dollars in percent, attainment in points, of ours without the part."""
-    ours, without = found[OURS], found[policy]
-    dearer = 100 * (dollars(without) / dollars(ours) - 1)
-    return f"{dearer:+.1f} %, {100 * (attainment(without) - attainment(ours)):+.2f}"
-
-
-def dollars(plays: Sequence[Figures]) -> float:
-    return sum(play.dollars for play in plays) / len(plays)
-
-
-def attainment(plays: Sequence[Figures]) -> float:
-    return sum(play.attainment for play in plays) / len(plays)
+    dearer = 100 * (without.dollars / ours.dollars - 1)
+    return f"{dearer:+.1f} %, {100 * (without.attainment - ours.attainment):+.2f}"
 
 
 if __name__ == "__main__":

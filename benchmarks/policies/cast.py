@@ -80,8 +80,8 @@ WEEKLY = Cut(
     itl_percentile=97,
     on_demand_price=1.86,
 )
-"""Its answers are short (half of them have fewer than 50 tokens, many 8), so a TPOT is a mean of few intervals: where
-99 % of requests keep it, 98 % of all intervals do."""
+"""Its answers are short (half of them have fewer than 50 tokens, many 8), so a TPOT is a mean of few intervals: 99 % of
+requests keep it only where nearly all intervals do, and a median would promise nothing that is scored."""
 
 
 def fleet(cut: Cut, traffic: Arrivals, name: str = "chat", *, requests_per_s: float, **overrides: Any) -> Fleet:

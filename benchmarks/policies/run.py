@@ -58,13 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tuning-seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--quick", action="store_true", help="a sixth of each scene, two seeds: does it work?")
-    parser.add_argument("--ablations", action="store_true", help="ours with one part off, beside ours")
     parser.add_argument("--spot-data", default=None, help="folder of the recorded spot markets; `none` = made ones")
     parser.add_argument("--estimate", action="store_true", help="say how long it would take, and end")
     args = parser.parse_args(argv)
     try:
         scenes = scenes_of(args.scenario)
-        policies = asked_policies(args.policy, args.ablations)
+        policies = asked_policies(args.policy)
         options = Options(spot_data(args.spot_data), QUICK_SHARE if args.quick else 1.0)
         seeds = evaluation_seeds(2 if args.quick else args.seeds)
     except (ValueError, FileNotFoundError) as refused:
@@ -87,9 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def asked_policies(names: Sequence[str] | None, with_ablations: bool) -> tuple[str, ...]:
+def asked_policies(names: Sequence[str] | None) -> tuple[str, ...]:
     every = (OURS, *laws.LAWS)
-    without = tuple(ablations.policy_name(part) for part in ablations.offered()) if with_ablations else ()
     for name in names or ():
         if name not in every and not name.startswith(ablations.PREFIX):
             close = get_close_matches(name, every, n=1)
@@ -97,7 +95,7 @@ def asked_policies(names: Sequence[str] | None, with_ablations: bool) -> tuple[s
             raise ValueError(f"--policy {name}: no such policy; {hint}")
         if name.startswith(ablations.PREFIX):
             ablations.amendment(name)
-    return (*(names or every), *without)
+    return tuple(names or every)
 
 
 def spot_data(given: str | None) -> Path | None:
