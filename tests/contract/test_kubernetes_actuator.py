@@ -191,9 +191,10 @@ async def test_a_retired_pool_goes_to_zero_first_and_its_deployment_once_no_pod_
 
     def emptied() -> bool:
         live = caches.deployments.get(fleet.key.namespace, "chat-h100-spot")
-        return live is not None and not (live.get("status") or {}).get("replicas")
+        drains = any(pod["metadata"]["labels"][labels.POOL] == "h100-spot" for pod in caches.fleet_pods.of(fleet.key))
+        return live is not None and not drains and not (live.get("status") or {}).get("replicas")
 
-    await eventually(emptied, "the Deployment to report no replicas")
+    await eventually(emptied, "the Deployment to report no replicas and the last pod to have drained")
     assert await actuator.apply(fleet, one, POOLS_BY_NAME) == 1
     assert [
         item["metadata"]["name"] for item in caches.deployments if item["metadata"]["namespace"] == fleet.key.namespace
